@@ -53,6 +53,25 @@ def _noise(event: ev.NoiseMeasured) -> str:
     return f"noise floor ({event.kind}): {event.success_flips} of {event.items} outcomes changed, {event.text_flips} texts"
 
 
+def _plan(event: ev.PlanChosen) -> str:
+    chosen = event.chosen
+    return (
+        f"plan {chosen.name}: {duration(chosen.step_s)} a step and a peak of {gib(chosen.peak_bytes)} expected of "
+        f"{gib(event.free_bytes)} free" + (f"; set by hand: {', '.join(event.forced)}" if event.forced else "")
+    )
+
+
+def _preflight(event: ev.PreflightMeasured) -> str:
+    seen = "" if event.measured_peak_bytes is None else f", peak {gib(event.measured_peak_bytes)}"
+    said = "" if event.predicted_peak_bytes is None else f" (predicted {gib(event.predicted_peak_bytes)})"
+    return f"preflight {event.what}: {event.tokens} tokens in {duration(event.elapsed_s)}{seen}{said}"
+
+
+def _ran_out(event: ev.MemoryRanOut) -> str:
+    where = f"after step {event.step}" if event.step is not None else f"at batch {event.batch}" if event.batch is not None else ""
+    return f"out of GPU memory in stage {event.stage} {where}".rstrip() + (f": {event.reason}" if event.reason else "")
+
+
 def _planned(event: ev.TrainingPlanned) -> str:
     return (
         f"{event.examples} examples, {event.tokens} tokens an epoch, {event.steps} steps, {event.dev_examples} for dev loss"
@@ -92,6 +111,11 @@ _TEXTS: dict[type[ev.Event], tuple[Level, Callable[[Any], str]]] = {
     ev.NoiseMeasured: ("info", _noise),
     ev.EvaluationFinished: ("info", lambda e: f"{e.arm} arm complete: {e.items} items in {duration(e.elapsed_s)}"),
     ev.TrainingPlanned: ("info", _planned),
+    ev.PlanChosen: ("info", _plan),
+    ev.FastPathFellBack: ("warning", lambda e: f"{e.path} cannot be used here ({e.reason}); {e.instead}"),
+    ev.PreflightMeasured: ("info", _preflight),
+    ev.MemoryRanOut: ("error", _ran_out),
+    ev.LossSpiked: ("warning", lambda e: f"loss {e.loss:.3f} at step {e.step}, usually {e.usual:.3f}"),
     ev.DevEvaluated: ("info", lambda e: f"dev loss {e.loss:.4f} at step {e.step} (best {e.best_loss:.4f} at {e.best_step})"),
     ev.CheckpointWritten: ("info", lambda e: f"checkpoint step {e.step}, {gib(e.size_bytes)} in {duration(e.elapsed_s)}"),
     ev.CheckpointFailed: ("warning", lambda e: f"checkpoint at step {e.step} failed: {e.reason}"),

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from engine.protocol.plans import PlanEstimate
+
 Stage = Literal["gates", "base", "train", "sft", "report"]
 STAGES: tuple[Stage, ...] = ("gates", "base", "train", "sft", "report")
 Arm = Literal["base", "sft"]
@@ -18,7 +20,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Memory at one moment. GPU figures are None on the CPU; `device_used_bytes` counts every process on the card."""
+    """Memory at one moment. GPU figures are None on the CPU; `device_used_bytes` counts every process on the card.
+
+    The forecast: with the largest row still to come (`largest_row_tokens`) torch's peak will be `predicted_peak_bytes`, which leaves
+    `headroom_bytes` of the card. `fragmentation_bytes` is reserved but not allocated; `others_bytes` belongs to other processes.
+    """
 
     rss_bytes: int
     allocated_bytes: int | None = None
@@ -29,6 +35,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     predicted_peak_bytes: int | None = None
     risk: Literal["low", "watch", "high"] | None = None
     risk_reason: str = ""
+    largest_row_tokens: int | None = None
+    headroom_bytes: int | None = None
+    fragmentation_bytes: int | None = None
+    others_bytes: int | None = None
 
 
 class ItemOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -324,6 +334,53 @@ class TrainingPlanned(Event, frozen=True):
     row_tokens: int
     longest_row_tokens: int
     trainable_parameters: int
+
+
+class PlanChosen(Event, frozen=True):
+    """The compute plan of this worker with its prediction. `free_bytes` was there to plan for; `forced` names the settings that were not
+    left to the planner; `refused` are plans (fastest first) that would have been faster, each with its reason."""
+
+    stage: Stage
+    chosen: PlanEstimate
+    free_bytes: int
+    forced: tuple[str, ...] = ()
+    refused: tuple[PlanEstimate, ...] = ()
+
+
+class FastPathFellBack(Event, frozen=True):
+    """A fast path of the plan cannot be taken here (libraries, model or device); `instead` is what is done."""
+
+    path: str
+    reason: str
+    instead: str
+
+
+class PreflightMeasured(Event, frozen=True):
+    """The heaviest work of the stage was tried before it counts. `what` is train (longest row, optimizer step) or decode (largest batch)."""
+
+    what: Literal["train", "decode"]
+    tokens: int
+    predicted_peak_bytes: int | None
+    measured_peak_bytes: int | None
+    elapsed_s: float
+
+
+class MemoryRanOut(Event, frozen=True):
+    """GPU memory ran out after `step` completed steps (training) or at `batch` (evaluation); the next worker takes a plan that needs less."""
+
+    stage: Stage
+    step: int | None = None
+    batch: int | None = None
+    predicted_peak_bytes: int | None = None
+    reason: str = ""
+
+
+class LossSpiked(Event, frozen=True):
+    """A step's loss (nats a response token) is far above the recent ones; training goes on."""
+
+    step: int
+    loss: float
+    usual: float
 
 
 class StepTrained(Event, frozen=True):

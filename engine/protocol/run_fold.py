@@ -117,6 +117,18 @@ def _planned(state: RunState, event: ev.TrainingPlanned) -> None:
     state.plan = event
 
 
+def _plan_chosen(state: RunState, event: ev.PlanChosen) -> None:
+    state.compute_plan = event
+
+
+def _preflight(state: RunState, event: ev.PreflightMeasured) -> None:
+    state.preflights[event.what] = event
+
+
+def _ran_out(state: RunState, event: ev.MemoryRanOut) -> None:
+    state.ran_out.append(event)
+
+
 def _step(state: RunState, event: ev.StepTrained) -> None:
     state.state = "running"
     state.last_step, state.memory = event, event.memory
@@ -228,6 +240,9 @@ _HANDLERS: dict[type[ev.Event], Callable[[RunState, Any], None]] = {
     ev.NoiseMeasured: _noise,
     ev.EvaluationFinished: _evaluation_finished,
     ev.TrainingPlanned: _planned,
+    ev.PlanChosen: _plan_chosen,
+    ev.PreflightMeasured: _preflight,
+    ev.MemoryRanOut: _ran_out,
     ev.StepTrained: _step,
     ev.Rewound: _rewound,
     ev.DevEvaluated: _dev,

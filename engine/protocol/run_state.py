@@ -94,6 +94,9 @@ class RunState:
         self.load_progress: ev.ModelLoadProgressed | None = None
         self.sentinels: dict[str, ev.SentinelRun] = {}
         self.plan: ev.TrainingPlanned | None = None
+        self.compute_plan: ev.PlanChosen | None = None
+        self.preflights: dict[str, ev.PreflightMeasured] = {}
+        self.ran_out: list[ev.MemoryRanOut] = []
         self.points: list[StepPoint] = []
         self.dev: list[ev.DevEvaluated] = []
         self.last_step: ev.StepTrained | None = None
