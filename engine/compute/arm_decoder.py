@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.compute.decode import answer_text, decode_batch
+from engine.compute.decode import Decoder, answer_text
 from engine.compute.loader import LoadedModel
 from engine.core.batching import Batch
 from engine.core.checks import score
@@ -36,12 +36,8 @@ class ArmDecoder:
             EngineError: the model's logits are not finite.
         """
         with contextlib.nullcontext() if adapter else adapter_off(self.loaded.model):
-            answers = decode_batch(
-                self.loaded.model,
-                [self.prompts[item_id] for item_id in batch.ids],
-                end_id=self.loaded.end_id,
-                pad_id=self.loaded.pad_id,
-                max_new_tokens=self.max_new_tokens,
+            answers = Decoder(self.loaded.model, end_id=self.loaded.end_id, pad_id=self.loaded.pad_id).decode(
+                [self.prompts[item_id] for item_id in batch.ids], max_new_tokens=self.max_new_tokens, state=adapter
             )
         return tuple(
             self._record(self.items[item_id], answer.token_ids, answer.stop, batch)

@@ -8,7 +8,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
@@ -22,13 +22,19 @@ _TOKENIZED_TOGETHER = 1024
 
 @dataclass(frozen=True)
 class RowTensors:
-    """One packed row on its device. `predictors_k` are the positions whose next token is learnt, `targets_k` those tokens."""
+    """One packed row on its device. `predictors_k` are the positions whose next token is learnt, `targets_k` those tokens.
+
+    Attention stays inside the segments: by `ends` (cumulative lengths, int32, from 0) with `longest` at least the longest segment, or by
+    the boolean mask; exactly one of the two is there.
+    """
 
     ids_1t: torch.Tensor
     positions_1t: torch.Tensor
-    mask_11tt: torch.Tensor
+    mask_11tt: torch.Tensor | None
     predictors_k: torch.Tensor
     targets_k: torch.Tensor
+    ends: torch.Tensor | None = None
+    longest: int = 0
 
 
 def encode_pairs(pairs: Iterable[tuple[str, str]], tokenizer: Any, *, end_id: int, max_seq_len: int) -> Encoded:
@@ -60,19 +66,35 @@ def examples_sha256(examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def row_tensors(row: RowPlan, examples: Sequence[Example], *, pad_id: int, device: torch.device) -> RowTensors:
-    """The row packed, on `device`."""
+def row_tensors(
+    row: RowPlan, examples: Sequence[Example], *, pad_id: int, device: torch.device, segments: bool = False
+) -> RowTensors:
+    """The row packed, on `device`; with `segments` described by its segments' ends, else by a mask."""
     packed = pack(row, examples, pad_id)
-    ids, labels, positions, segments = torch.tensor(
+    ids, labels, positions, numbers = torch.tensor(
         (packed.ids, packed.labels, packed.positions, packed.segments), dtype=torch.long
     )
     predictors = (labels[1:] != IGNORED).nonzero().squeeze(1)
-    segments = segments.to(device)
-    same_segment = segments.unsqueeze(0) == segments.unsqueeze(1)
+    ends = segment_ends(row, examples)
     return RowTensors(
         ids_1t=ids.unsqueeze(0).to(device),
         positions_1t=positions.unsqueeze(0).to(device),
-        mask_11tt=same_segment.tril().unsqueeze(0).unsqueeze(0),
+        mask_11tt=None if segments else block_mask(numbers.to(device)),
         predictors_k=predictors.to(device),
         targets_k=labels[predictors + 1].to(device),
+        ends=torch.tensor(ends, dtype=torch.int32, device=device) if segments else None,
+        longest=max(end - start for start, end in pairwise(ends)),
     )
+
+
+def block_mask(segments_t: torch.Tensor) -> torch.Tensor:
+    """(1, 1, t, t): True where a position may attend, itself and what is before it in its segment."""
+    return (segments_t.unsqueeze(0) == segments_t.unsqueeze(1)).tril().unsqueeze(0).unsqueeze(0)
+
+
+def segment_ends(row: RowPlan, examples: Sequence[Example]) -> list[int]:
+    """Cumulative lengths of the row's segments from 0, the padding as the last of them where there is any."""
+    ends = [0]
+    for index in row.examples:
+        ends.append(ends[-1] + examples[index].tokens)
+    return ends if ends[-1] == row.width else [*ends, row.width]

@@ -7,7 +7,8 @@ vouches for is on the disk.
 import resource
 import sys
 import time
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import torch
@@ -15,7 +16,7 @@ import torch
 from engine.compute.checkpoint import TrainerState
 from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel
-from engine.compute.lora import ADAPTER_CONFIG_FILE, ADAPTER_FILE, adapter_bytes, adapter_config_bytes, adapter_tensors, trainable
+from engine.compute.lora import ADAPTER_CONFIG_FILE, ADAPTER_FILE, adapter_bytes
 from engine.compute.provenance import git_sha
 from engine.protocol.events import AdapterSaved
 from engine.protocol.provenance import DatasetSource, TrainingManifest, TrainingOutcome
@@ -42,13 +43,24 @@ class LoopOutcome(Protocol):
         """The step whose adapter is in the model."""
 
 
-def finish_training(context: StageContext, loaded: LoadedModel, model: Any, source: DatasetSource, outcome: LoopOutcome) -> None:
+@dataclass(frozen=True)
+class TrainedAdapter:
+    """An adapter as its files hold it: fp32 tensors by name, the bytes of adapter_config.json, and how many numbers were trained."""
+
+    tensors: dict[str, torch.Tensor]
+    config: bytes
+    parameters: int
+
+
+def finish_training(
+    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: LoopOutcome
+) -> None:
     """Save adapter, manifest and marker; on a full disk wait and try again every few seconds.
 
     Raises: StopRequested where a stop is asked for while it waits; the last checkpoint has everything then.
     """
     saved = once_there_is_room(
-        lambda: _save(context, loaded, model, source, outcome),
+        lambda: _save(context, loaded, adapter, source, outcome),
         context.run.path,
         emit=context.emit,
         stop_requested=context.stop_requested,
@@ -57,15 +69,17 @@ def finish_training(context: StageContext, loaded: LoadedModel, model: Any, sour
     context.emit(saved)
 
 
-def _save(context: StageContext, loaded: LoadedModel, model: Any, source: DatasetSource, outcome: LoopOutcome) -> AdapterSaved:
+def _save(
+    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: LoopOutcome
+) -> AdapterSaved:
     run = context.run
     context.check_ownership()
-    files = {ADAPTER_FILE: adapter_bytes(adapter_tensors(model)), ADAPTER_CONFIG_FILE: adapter_config_bytes(model)}
+    files = {ADAPTER_FILE: adapter_bytes(adapter.tensors), ADAPTER_CONFIG_FILE: adapter.config}
     with atomic_folder(run.adapter) as folder:
         for name, data in files.items():
             (folder / name).write_bytes(data)
     sha256 = sha256_bytes(files[ADAPTER_FILE])
-    manifest = _manifest(context, loaded, model, source, outcome, sha256)
+    manifest = _manifest(context, loaded, adapter, source, outcome, sha256)
     atomic_write(run.training_manifest, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
     context.check_ownership()
     write_training_success(
@@ -77,7 +91,7 @@ def _save(context: StageContext, loaded: LoadedModel, model: Any, source: Datase
 
 
 def _manifest(
-    context: StageContext, loaded: LoadedModel, model: Any, source: DatasetSource, outcome: LoopOutcome, sha256: str
+    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: LoopOutcome, sha256: str
 ) -> TrainingManifest:
     run, config = context.run, context.config
     return TrainingManifest(
@@ -90,7 +104,7 @@ def _manifest(
         qc_scale=config.data.qc_scale,
         session_manifest=config.data.session_manifest,
         base_model=loaded.provenance,
-        trainable_parameters=sum(parameter.numel() for parameter in trainable(model).values()),
+        trainable_parameters=adapter.parameters,
         outcome=_outcome(outcome, loaded.device),
         adapter=str(run.adapter),
         adapter_sha256=sha256,

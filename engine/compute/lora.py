@@ -53,24 +53,6 @@ def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name.replace(f".{_NAME}.", "."): value for name, value in model.named_parameters() if value.requires_grad}
 
 
-def adapter_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """Copies of the adapters on the CPU, by their names in an adapter file."""
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in trainable(model).items()}
-
-
-def restore_adapter(model: Any, tensors: dict[str, torch.Tensor]) -> None:
-    """Put adapter tensors back in place.
-
-    Raises: ValueError where names or shapes are not those of the model.
-    """
-    parameters = trainable(model)
-    if {name: value.shape for name, value in parameters.items()} != {name: value.shape for name, value in tensors.items()}:
-        raise ValueError("the adapter's tensors do not have the model's names and shapes")
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
-
-
 def adapter_bytes(tensors: dict[str, torch.Tensor]) -> bytes:
     """The adapter as a safetensors file, names sorted."""
     return safetensors.torch.save(dict(sorted(tensors.items())), metadata={"format": "pt"})

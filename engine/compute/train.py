@@ -14,17 +14,19 @@ from typing import Any
 import msgspec
 import torch
 
+from engine.compute.adapter_bank import AdapterBank
 from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState
-from engine.compute.finish import finish_training
+from engine.compute.finish import TrainedAdapter, finish_training
+from engine.compute.gradients import BatchGradients
 from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel, load_clean_model
-from engine.compute.lora import adapter_tensors, attach_lora, restore_adapter, trainable
-from engine.compute.losses import RowLoss
+from engine.compute.lora import adapter_config_bytes, attach_lora
 from engine.compute.memory import memory_now
 from engine.compute.optimizers import build_optimizer
+from engine.compute.planned_model import carry_out
 from engine.compute.training_set import TrainingSet, read_training_set
 from engine.core.packing import EpochPlan, StepPlan, plan_epoch, plan_rows, steps_per_epoch
-from engine.core.schedule import learning_rate, micro_seed
+from engine.core.schedule import learning_rate
 from engine.protocol.errors import DiskFullError, NonFiniteLossError, StopRequested
 from engine.protocol.events import (
     CheckpointFailed,
@@ -37,6 +39,7 @@ from engine.protocol.events import (
     TrainingStoppedEarly,
     Warned,
 )
+from engine.protocol.plans import ComputePlan
 from engine.protocol.stage_context import StageContext
 from engine.store.hashes import digest
 
@@ -58,7 +61,7 @@ def train_stage(context: StageContext, *, gated_sha256: str | None = None) -> No
     context.emit(trainer.planned())
     for event in trainer.train():
         context.emit(event)
-    finish_training(context, loaded, model, data.source, trainer.outcome())
+    finish_training(context, loaded, trainer.adapter(), data.source, trainer.outcome())
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,15 @@ class Trainer:
         self._context, self._loaded, self._model, self._data = context, loaded, model, data
         self._settings, self._seed = context.config.train, context.config.run.seed
         self._row_tokens = max(self._settings.row_tokens, self._settings.max_seq_len)
+        compute_plan = ComputePlan(row_tokens=self._row_tokens)
         self._plans = self._plan_epochs()
         self._steps = sum(len(plan.steps) for plan in self._plans)
         self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, self._row_tokens)
-        self._parameters = list(trainable(model).values())
-        self._optimizer = build_optimizer(self._settings, self._parameters)
-        self._loss = RowLoss(model, device=loaded.device, compute_dtype=loaded.compute_dtype, pad_id=loaded.pad_id)
+        planned = carry_out(compute_plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
+        self._bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
+        self._optimizer = build_optimizer(self._settings, [self._bank.master])
+        self._gradients = BatchGradients(planned, self._bank, device=loaded.device, pad_id=loaded.pad_id, seed=self._seed)
+        self._loss = self._gradients.loss
         self._checkpoints = CheckpointFolder(context.run.checkpoints, digest=self._digest(), keep=self._settings.keep_checkpoints)
         self._state, self._saved = TrainerState(), _Saved()
         self._best: dict[str, torch.Tensor] | None = None
@@ -109,8 +115,12 @@ class Trainer:
             epochs=self._settings.epochs,
             row_tokens=self._row_tokens,
             longest_row_tokens=max(plan.longest_row_tokens for plan in self._plans),
-            trainable_parameters=sum(parameter.numel() for parameter in self._parameters),
+            trainable_parameters=self._bank.parameters,
         )
+
+    def adapter(self) -> TrainedAdapter:
+        """The adapter as the model holds it now, in the form of its files."""
+        return TrainedAdapter(self._bank.tensors(), adapter_config_bytes(self._model), self._bank.parameters)
 
     def outcome(self) -> Outcome:
         """How it went, once `train` is exhausted."""
@@ -146,13 +156,14 @@ class Trainer:
         rate = learning_rate(step, steps=self._steps, peak=self._settings.lr, warmup_share=self._settings.warmup_share)
         loss, grad_norm = self._accumulate(plan, step)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            self._optimizer.zero_grad()
+            self._bank.zero_grad()
             yield from self._checkpoint()
             raise NonFiniteLossError(self._diagnosis(plan, step, rate, loss, grad_norm))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        self._optimizer.zero_grad()
+        self._bank.zero_grad()
+        self._bank.publish()
         self._state.step = step
         self._state.losses.append(StepRecord(step, loss, rate, grad_norm))
         yield StepTrained(
@@ -163,14 +174,11 @@ class Trainer:
 
     def _accumulate(self, plan: StepPlan, step: int) -> tuple[float, float]:
         """Gradients of the mean loss over the batch's response tokens, clipped; returns that loss and the norm before clipping."""
-        total = torch.zeros((), device=self._loaded.device)
-        for micro_step, row in enumerate(plan.rows):
-            torch.manual_seed(micro_seed(self._seed, step, micro_step))
-            loss = self._loss(row, self._data.train.examples) / plan.response_tokens
-            loss.backward()
-            total += loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
-        return total.item(), norm.item()
+        following = self._plan(step + 1).rows[0] if step < self._steps else None
+        total = self._gradients.of(plan, self._data.train.examples, step, following)
+        norm = torch.nn.utils.clip_grad_norm_([self._bank.master], self._settings.max_grad_norm)
+        loss, grad_norm = torch.stack([total, norm]).tolist()
+        return loss, grad_norm
 
     def _evaluate(self) -> DevEvaluated:
         """Dev loss now; where it is the best so far the adapter is remembered."""
@@ -183,7 +191,7 @@ class Trainer:
         state.dev.append(DevRecord(state.step, loss))
         if state.best_loss is None or loss < state.best_loss:
             state.best_step, state.best_loss, state.waited = state.step, loss, 0
-            self._best = adapter_tensors(self._model)
+            self._best = self._bank.tensors()
         else:
             state.waited += 1
         patience = self._settings.patience
@@ -218,9 +226,7 @@ class Trainer:
         best = self._best if state.best_step != state.step else None
         try:
             written = self._checkpoints.write(
-                Checkpoint(
-                    state, adapter_tensors(self._model), self._optimizer.state_dict(), best, versions(), torch.get_num_threads()
-                )
+                Checkpoint(state, self._bank.tensors(), self._optimizer.state_dict(), best, versions(), torch.get_num_threads())
             )
         except (DiskFullError, OSError) as error:
             self._saved.at_s = time.monotonic()
@@ -245,7 +251,7 @@ class Trainer:
             yield Rewound(step=self._state.step)
 
     def _restore(self, found: Checkpoint) -> Iterator[Event]:
-        restore_adapter(self._model, found.adapter)
+        self._bank.restore(found.adapter)
         self._optimizer.load_state_dict(found.optimizer)
         self._state, self._saved = found.state, _Saved(found.state.step, found.state.ended)
         if found.state.best_step is not None:
@@ -266,7 +272,7 @@ class Trainer:
             return
         if self._state.ended == "early":
             yield TrainingStoppedEarly(step=self._state.step, best_step=best_step, best_loss=best_loss)
-        restore_adapter(self._model, self._best)
+        self._bank.restore(self._best)
 
     def _plan_epochs(self) -> tuple[EpochPlan, ...]:
         return tuple(

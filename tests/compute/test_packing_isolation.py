@@ -50,7 +50,7 @@ def examples(count: int = 8, seed: int = 4) -> list[Example]:
 
 
 def row_loss(model: Any) -> RowLoss:
-    return RowLoss(model, device=CPU, compute_dtype=torch.float32, pad_id=0)
+    return RowLoss(model, device=CPU, pad_id=0)
 
 
 def loss_and_gradients(model: Any, rows: tuple[RowPlan, ...], some: list[Example]) -> tuple[float, dict[str, torch.Tensor]]:

@@ -104,7 +104,7 @@ def test_the_adapter_loads_for_inference_and_can_be_switched_off(undisturbed: di
     data = read_training_set(context.config, adapted)
     best = min(event.loss for event in context.of(DevEvaluated))
     rows = training.plan_rows(range(len(data.dev.examples)), data.dev.examples, 128)
-    loss = RowLoss(adapted.model, device=adapted.device, compute_dtype=adapted.compute_dtype, pad_id=adapted.pad_id)
+    loss = RowLoss(adapted.model, device=adapted.device, pad_id=adapted.pad_id)
     assert loss.mean(rows, data.dev.examples) == pytest.approx(best, rel=1e-6)
 
 
@@ -179,7 +179,7 @@ def test_training_stops_early_and_keeps_the_adapter_of_the_best_step(
 
     def evaluate(self: Any) -> Any:
         monkeypatch.setattr(self._loss, "mean", lambda *_: next(losses), raising=False)
-        kept[self._state.step] = training.adapter_tensors(self._model)
+        kept[self._state.step] = self._bank.tensors()
         return real(self)
 
     monkeypatch.setattr(training.Trainer, "_evaluate", evaluate)
@@ -198,12 +198,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step(context_of: C
     with pytest.raises(StopRequested):
         train_stage(whole)
     context = context_of("nan", dev_share=0.0)
-    real = RowLoss.__call__
+    real = RowLoss.of
 
-    def poisoned(self: Any, row: Any, examples: Any) -> torch.Tensor:
-        return real(self, row, examples) * (float("nan") if len(context.of(StepTrained)) == 4 else 1.0)
+    def poisoned(self: Any, row: Any) -> torch.Tensor:
+        return real(self, row) * (float("nan") if len(context.of(StepTrained)) == 4 else 1.0)
 
-    monkeypatch.setattr(RowLoss, "__call__", poisoned)
+    monkeypatch.setattr(RowLoss, "of", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"step 5: the loss is nan .* records: r\d+, "):
         train_stage(context)
     assert [event.step for event in context.of(CheckpointWritten)] == [4]
@@ -229,16 +229,13 @@ def test_dropout_is_drawn_anew_for_each_micro_step_and_not_carried(context_of: C
     data = read_training_set(context.config, loaded)
     trainer = Trainer(context, loaded, attach_lora(loaded.model, context.config.train, 3), data)
     trainer._model.train()
-    with torch.no_grad():
-        for name, value in training.trainable(trainer._model).items():
-            if "lora_B" in name:
-                value.fill_(0.1)
+    trainer._bank.restore({name: value + 0.1 * ("lora_B" in name) for name, value in trainer._bank.tensors().items()})
     plan = trainer._plan(1)
     first = trainer._accumulate(plan, 1)
     torch.rand(7)
-    trainer._optimizer.zero_grad()
+    trainer._bank.zero_grad()
     assert trainer._accumulate(plan, 1) == first
-    trainer._optimizer.zero_grad()
+    trainer._bank.zero_grad()
     assert trainer._accumulate(plan, 2) != first
 
 

@@ -1,0 +1,93 @@
+"""Dropout that is a function of (seed, layer, element): nothing is stored for the backward pass, and nothing is carried from step to step.
+
+On a GPU with Triton one kernel draws the mask from a counter-based integer hash (two rounds of lowbias32 by Chris Wellons, avalanche bias
+0.17) and applies it, again in the backward pass and again where a layer is computed twice, so that recomputation and CUDA graphs see
+the same mask. Elsewhere torch's generator draws it once and the mask is kept. It refuses to read or to move torch's global generator.
+"""
+
+from typing import Any
+
+import torch
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:
+    triton = None
+
+_BLOCK = 1024
+_STREAM_STRIDE = 0x9E3779B9
+
+
+class DropoutSeed:
+    """The seed of the micro-step under way, as a tensor on the device so that a captured graph reads what is current."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.value = torch.zeros(1, dtype=torch.int64, device=device)
+        self.number = 0
+
+    def set(self, seed: int) -> None:
+        """Take `seed` (0 … 2^63 − 1) for every mask drawn from now on."""
+        self.number = seed
+        self.value.fill_(seed)
+
+
+def kernels_available(device: torch.device) -> bool:
+    """True where masks need no storage: a GPU, and Triton to write its kernel in."""
+    return device.type == "cuda" and triton is not None
+
+
+def keep_mask(x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torch.Tensor:
+    """A mask of x's shape with 0 or 1/(1 − p), by torch's generator; for devices without the kernel."""
+    generator = torch.Generator(device=x.device)
+    generator.manual_seed((seed.number + stream * _STREAM_STRIDE) % 2**63)
+    return torch.empty_like(x).bernoulli_(1.0 - p, generator=generator).div_(1.0 - p)
+
+
+def dropped(x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torch.Tensor:
+    """x / (1 − p) where the mask of (seed, stream) keeps, else 0. GPU only; x is contiguous."""
+    out = torch.empty_like(x)
+    _launch(x, x, out, seed, stream, p, add=False)
+    return out
+
+
+def add_dropped_(into: torch.Tensor, x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> None:
+    """into += dropped(x), in place and in one pass. GPU only; both contiguous and of one shape."""
+    _launch(into, x, into, seed, stream, p, add=True)
+
+
+def _launch(
+    base: torch.Tensor, x: torch.Tensor, out: torch.Tensor, seed: DropoutSeed, stream: int, p: float, *, add: bool
+) -> None:
+    count = x.numel()
+    grid = (-(-count // _BLOCK),)
+    _kernel[grid](base, x, out, seed.value, stream, count, round(p * 2**24), 1.0 / (1.0 - p), adds=add, block=_BLOCK)
+
+
+if triton is not None:
+
+    @triton.jit
+    def _mix(word: Any) -> Any:
+        word = word ^ (word >> 16)
+        word = word * 0x7FEB352D
+        word = word ^ (word >> 15)
+        word = word * 0x846CA68B
+        return word ^ (word >> 16)
+
+    @triton.jit(do_not_specialize=["stream"])
+    def _kernel(
+        base: Any, x: Any, out: Any, seed: Any, stream: Any, count: Any, threshold: Any, scale: Any,
+        adds: tl.constexpr, block: tl.constexpr,
+    ) -> None:  # fmt: skip
+        place = tl.program_id(0) * block + tl.arange(0, block)
+        inside = place < count
+        key = tl.load(seed)
+        low = (key & 0xFFFFFFFF).to(tl.uint32)
+        high = ((key >> 32) & 0xFFFFFFFF).to(tl.uint32)
+        word = _mix(place.to(tl.uint32) ^ low)
+        word = _mix(word ^ high ^ _mix(stream.to(tl.uint32)))
+        value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
+        value = tl.where((word >> 8).to(tl.int32) >= threshold, value * scale, 0.0)
+        if adds:
+            value += tl.load(base + place, mask=inside, other=0.0).to(tl.float32)
+        tl.store(out + place, value.to(out.dtype.element_ty), mask=inside)

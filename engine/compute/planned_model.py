@@ -1,0 +1,86 @@
+"""A loaded model made to run as its compute plan says: mirrored weights, attention by segments, fused kernels, recomputed layers.
+
+Each fast path is tried before it is relied on; one that cannot be taken here is told as an event and the plain way is gone instead. It refuses to
+change what the model computes: the same numbers but for rounding.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from engine.compute.attention import segments_work, use_sluice_attention
+from engine.compute.fused import fuse
+from engine.compute.linears import Switches, install_linears, mirror_layers
+from engine.protocol.events import Event, FastPathFellBack
+from engine.protocol.plans import ComputePlan
+
+Emit = Callable[[Event], None]
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model under its plan. `own_attention`: it attends through sluice; `segments`: by segments' lengths; `chunk_tokens` of its loss."""
+
+    model: Any
+    switches: Switches
+    adapter_dtype: torch.dtype
+    own_attention: bool
+    segments: bool
+    chunk_tokens: int
+
+
+def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit: Emit) -> PlannedModel:
+    """Change `model` (a base model, or a PeftModel around one) in place as `plan` says."""
+    adapter_dtype = _DTYPES[plan.adapter_dtype]
+    switches = install_linears(model, compute_dtype=compute_dtype, adapter_dtype=adapter_dtype)
+    mirror_layers(model, plan.mirrored_layers)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own = model.device.type == "cuda" and use_sluice_attention(base)
+    if plan.compiled:
+        _fuse(base, model.device, compute_dtype, emit)
+    _recompute(base, plan.recomputed_layers)
+    segments = plan.attention == "varlen" and _by_segments(base, own, compute_dtype, emit)
+    return PlannedModel(model, switches, adapter_dtype, own, segments, plan.loss_chunk_tokens if own else 0)
+
+
+def _by_segments(base: Any, own: bool, dtype: torch.dtype, emit: Emit) -> bool:
+    config = base.config
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    problem = (
+        segments_work(base.device, dtype, heads=config.num_attention_heads, key_heads=config.num_key_value_heads, width=width)
+        if own
+        else f"not known for models of type {config.model_type}"
+    )
+    if problem:
+        emit(FastPathFellBack(path="attention by segments", reason=problem, instead="a mask keeps the examples apart"))
+    return not problem
+
+
+def _fuse(base: Any, device: torch.device, dtype: torch.dtype, emit: Emit) -> None:
+    """Fuse the small kernels once a trial of them compiles and runs."""
+    try:
+        trial = torch.compile(lambda x: torch.nn.functional.silu(x) * x, dynamic=True)
+        trial(torch.ones(8, 16, device=device, dtype=dtype, requires_grad=True)).sum().backward()
+        fuse(base)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        emit(FastPathFellBack(path="compiled kernels", reason=reason, instead="they are launched one by one"))
+
+
+def _recompute(base: Any, count: int) -> None:
+    """Let the first `count` decoder layers forget their activations; their dropout follows from its seed, so no state is kept."""
+    for layer in base.get_decoder().layers[:count]:
+        layer.forward = _recomputed(layer.forward)
+
+
+def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def again(*arguments: Any, **named: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*arguments, **named)
+        return checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False, **named)
+
+    return again

@@ -1,0 +1,201 @@
+"""Speed of training and decoding on one GPU, on the reference work: the shape of Qwen2.5-32B, random weights, nf4, Stage-1-like lengths.
+
+    PYTHONPATH=. python tests/bench/train_gpu.py [--shape 32b] [--parts b8,packed,dropout,decode] [--gib 46] [--mirror N]
+
+One JSON line a figure: seconds an optimizer step (everything in it), tokens a second, the share of the measured matrix ceiling, predicted
+and measured peak. A benchmark, not a test: nothing is asserted. The peers are timed by `peers_gpu.py` on the same machine.
+"""
+
+import argparse
+import dataclasses
+import gc
+import json
+import statistics
+import time
+from typing import Any
+
+import torch
+from reference_model import quantised_model
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
+
+from engine.compute.adapter_bank import AdapterBank
+from engine.compute.decode import Decoder
+from engine.compute.gradients import BatchGradients
+from engine.compute.linears import frozen_linears
+from engine.compute.lora import attach_lora
+from engine.compute.optimizers import build_optimizer
+from engine.compute.planned_model import PlannedModel, carry_out
+from engine.core.masking import Example
+from engine.core.packing import EpochPlan, plan_epoch
+from engine.protocol.config import TrainTable
+from engine.protocol.plans import ComputePlan
+
+DEVICE = torch.device("cuda")
+
+
+def report(**figures: object) -> None:
+    print(json.dumps(figures), flush=True)
+
+
+def stage1_examples(count: int) -> list[Example]:
+    """Log-normal lengths with a mean of about 71 tokens; a third of each is the prompt."""
+    lengths = torch.exp(torch.randn(count, generator=torch.Generator().manual_seed(1)) * 0.45 + 4.16).round().clamp(20, 512)
+    generator = torch.Generator().manual_seed(2)
+    return [
+        Example(tuple(torch.randint(10, 150_000, (n,), generator=generator).tolist()), n // 3) for n in lengths.long().tolist()
+    ]
+
+
+def ceiling_tflops() -> float:
+    """bf16 matrix products of 8192³, the best of a few."""
+    a, b = (torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    for _ in range(3):
+        a @ b
+    best = 0.0
+    for _ in range(5):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(10):
+            a @ b
+        torch.cuda.synchronize()
+        best = max(best, 10 * 2 * 8192**3 / (time.perf_counter() - began) / 1e12)
+    return best
+
+
+def bucketed(epoch: EpochPlan, widths: tuple[int, ...]) -> EpochPlan:
+    steps = tuple(
+        dataclasses.replace(step, rows=tuple(
+            dataclasses.replace(row, width=next(width for width in widths if width >= row.tokens)) for row in step.rows))
+        for step in epoch.steps
+    )  # fmt: skip
+    return dataclasses.replace(epoch, steps=steps)
+
+
+class Bench:
+    """The model under one plan."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        began = time.perf_counter()
+        base, config = quantised_model(arguments.shape)
+        base.model.rotary_emb = Qwen2RotaryEmbedding(config).to(DEVICE)
+        self.train = TrainTable(lora_dropout=0.1, optimizer=arguments.optimizer)
+        self.model = attach_lora(base, self.train, 0)
+        layers = config.num_hidden_layers
+        self.plan = ComputePlan(
+            row_tokens=4096, mirrored_layers=layers if arguments.mirror is None else arguments.mirror, compiled=not arguments.eager,
+            graph=not arguments.no_graph, attention="masked" if arguments.masked else "varlen", adapter_dtype="bfloat16",
+            recomputed_layers=arguments.recompute, loss_chunk_tokens=512,
+        )  # fmt: skip
+        self.linear_parameters = sum(layer.in_features * layer.out_features for layer in frozen_linears_of(base))
+        self.planned: PlannedModel = carry_out(
+            self.plan, self.model, compute_dtype=torch.bfloat16, emit=lambda event: report(event=str(event))
+        )
+        self.bank = AdapterBank(self.model, adapter_dtype=torch.bfloat16)
+        self.optimizer = build_optimizer(self.train, [self.bank.master])
+        gc.collect()
+        torch.cuda.empty_cache()
+        report(part="made", seconds=round(time.perf_counter() - began, 1), allocated_gib=gib(torch.cuda.memory_allocated()),
+               segments=self.planned.segments, linear_parameters=self.linear_parameters)  # fmt: skip
+
+    def training(self, name: str, *, batch_examples: int, row_tokens: int, widths: tuple[int, ...], dropout: float, steps: int = 16,
+                 ceiling: float) -> None:  # fmt: skip
+        for layer in frozen_linears(self.model).values():
+            layer.adapter.dropout = dropout
+        examples = stage1_examples(4000)
+        epoch = plan_epoch(examples, seed=0, epoch=0, batch_examples=batch_examples, row_tokens=row_tokens)
+        epoch = dataclasses.replace(epoch, steps=epoch.steps[: steps + 4])
+        epoch = bucketed(epoch, widths)
+        self.model.train()
+        gradients = BatchGradients(self.planned, self.bank, device=DEVICE, pad_id=1, seed=0)
+        torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
+        if self.plan.graph:
+            rows = [row for step in epoch.steps for row in step.rows]
+            gradients.capture(rows, 512, lambda event: report(event=str(event)))
+        captured = time.perf_counter() - began
+        times, losses = [], []
+        for number, step in enumerate(epoch.steps, 1):
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            following = epoch.steps[number].rows[0] if number < len(epoch.steps) else None
+            loss = gradients.of(step, examples, number, following)
+            norm = torch.nn.utils.clip_grad_norm_([self.bank.master], 1.0)
+            losses.append(torch.stack([loss, norm]).tolist()[0])
+            self.optimizer.step()
+            self.bank.zero_grad()
+            self.bank.publish()
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - began)
+        seconds, tokens = statistics.median(times[4:]), statistics.mean(step.tokens for step in epoch.steps[4:])
+        report(part=name, dropout=dropout, step_s=round(seconds, 4), tokens_a_step=round(tokens), tokens_s=round(tokens / seconds),
+               fraction=round(tokens / seconds * 4 * self.linear_parameters / ceiling / 1e12, 3), captured_s=round(captured, 1),
+               widths=sorted({row.width for step in epoch.steps for row in step.rows}),
+               peak_gib=gib(torch.cuda.max_memory_allocated()), reserved_gib=gib(torch.cuda.memory_reserved()),
+               first_loss=losses[0], last_loss=losses[-1])  # fmt: skip
+        del gradients
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    def decoding(self, batch: int, prompt: int, tokens: int) -> None:
+        self.model.eval()
+        prompts = torch.randint(10, 150_000, (batch, prompt), generator=torch.Generator().manual_seed(3)).tolist()
+        for adapter in (True, False):
+            self.planned.switches.adapters_on = adapter
+            decoder = Decoder(self.model, end_id=3, pad_id=1, graphs=True)
+            decoder.decode(prompts, max_new_tokens=4, state=adapter)
+            seconds = []
+            for count in (tokens, 2 * tokens):
+                decoder.decode(prompts, max_new_tokens=count, state=adapter)
+                torch.cuda.synchronize()
+                began = time.perf_counter()
+                decoder.decode(prompts, max_new_tokens=count, state=adapter)
+                torch.cuda.synchronize()
+                seconds.append(time.perf_counter() - began)
+            each = (seconds[1] - seconds[0]) / tokens
+            report(part="decode", adapter=adapter, batch=batch, ms=round(each * 1e3, 1), tokens_s=round(batch / each),
+                   whole_s=[round(s, 2) for s in seconds], peak_gib=gib(torch.cuda.max_memory_allocated()))  # fmt: skip
+        self.planned.switches.adapters_on = True
+
+
+def frozen_linears_of(base: Any) -> list[Any]:
+    return [module for module in base.modules() if type(module).__name__ == "Linear4bit"]
+
+
+def gib(size: float) -> float:
+    return round(size / 2**30, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", default="32b")
+    parser.add_argument("--parts", default="b8,dropout,packed,decode")
+    parser.add_argument("--gib", type=float)
+    parser.add_argument("--mirror", type=int)
+    parser.add_argument("--recompute", type=int, default=0)
+    parser.add_argument("--row", type=int, default=4096)
+    parser.add_argument("--optimizer", default="adamw")
+    parser.add_argument("--eager", action="store_true")
+    parser.add_argument("--masked", action="store_true")
+    parser.add_argument("--no-graph", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.gib:
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, arguments.gib * 2**30 / total))
+    ceiling = ceiling_tflops()
+    report(part="machine", gpu=torch.cuda.get_device_name(), torch=torch.__version__, ceiling_tflops=round(ceiling))
+    bench = Bench(arguments)
+    small = (448, 512, 576, 640, 768, 1024)
+    for part in arguments.parts.split(","):
+        if part == "b8":
+            bench.training("8 examples", batch_examples=8, row_tokens=1024, widths=small, dropout=0.0, ceiling=ceiling)
+        elif part == "dropout":
+            bench.training("8 examples", batch_examples=8, row_tokens=1024, widths=small, dropout=0.1, ceiling=ceiling)
+        elif part == "packed":
+            bench.training(f"~4,000 tokens, rows of {arguments.row}", batch_examples=57, row_tokens=arguments.row,
+                           widths=tuple(w for w in (576, 1024, 2048, 4096, arguments.row) if w <= arguments.row), dropout=0.0, steps=8, ceiling=ceiling)  # fmt: skip
+        elif part == "decode":
+            bench.decoding(64, 32, 32)
+
+
+if __name__ == "__main__":
+    main()
