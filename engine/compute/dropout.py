@@ -67,7 +67,7 @@ def _launch(
 if triton is not None:
 
     @triton.jit
-    def _mix(word: Any) -> Any:
+    def _mix(word):
         word = word ^ (word >> 16)
         word = word * 0x7FEB352D
         word = word ^ (word >> 15)
@@ -76,9 +76,8 @@ if triton is not None:
 
     @triton.jit(do_not_specialize=["stream"])
     def _kernel(
-        base: Any, x: Any, out: Any, seed: Any, stream: Any, count: Any, threshold: Any, scale: Any,
-        adds: tl.constexpr, block: tl.constexpr,
-    ) -> None:  # fmt: skip
+        base, x, out, seed, stream, count, threshold, scale, adds: tl.constexpr, block: tl.constexpr
+    ):
         place = tl.program_id(0) * block + tl.arange(0, block)
         inside = place < count
         key = tl.load(seed)

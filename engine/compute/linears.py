@@ -42,6 +42,11 @@ class FrozenWeight:
             return self._dense if self._dense.dtype == self._dtype else self._dense.to(self._dtype)
         return bitsandbytes.functional.dequantize_4bit(self._quantized, self._state).to(self._dtype)
 
+    @property
+    def mirrored(self) -> bool:
+        """True where the dense weight is held."""
+        return self._dense is not None
+
     def mirror(self) -> None:
         """Hold the dequantised weight in place of the nf4 one: the same numbers to the bit."""
         self._dense, self._quantized, self._state = self.dense().contiguous(), None, None

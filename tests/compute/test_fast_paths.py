@@ -1,0 +1,247 @@
+"""The layers, losses and attention of the fast paths against peft's and the library's own, on a real tiny model in fp32."""
+
+import copy
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.compute.adapter_bank import AdapterBank
+from engine.compute.attention import NAME, use_sluice_attention
+from engine.compute.decode import Decoder
+from engine.compute.gradients import BatchGradients
+from engine.compute.linears import FrozenLinear, frozen_linears, install_linears, mirror_layers
+from engine.compute.loader import load_clean_model
+from engine.compute.lora import attach_lora, trainable
+from engine.compute.losses import RowLoss
+from engine.compute.planned_model import carry_out
+from engine.core.masking import Example
+from engine.core.packing import StepPlan, plan_rows
+from engine.protocol.config import Config, EngineTable, ModelTable, TrainTable
+from engine.protocol.events import FastPathFellBack
+from engine.protocol.plans import ComputePlan
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def base(tiny_model_folder: Path) -> Any:
+    config = Config(model=ModelTable(path=str(tiny_model_folder)), engine=EngineTable(device="cpu", threads=1))
+    return load_clean_model(config, emit=lambda _: None).model
+
+
+def adapted(base: Any, *, dropout: float = 0.0) -> Any:
+    model = attach_lora(copy.deepcopy(base), TrainTable(lora_dropout=dropout), seed=2)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, value in trainable(model).items():
+            if "lora_B" in name:
+                value.normal_(std=0.05, generator=generator)
+    return model.train()
+
+
+def examples(count: int = 8, seed: int = 4) -> list[Example]:
+    rng = random.Random(seed)
+    return [
+        Example(tuple(rng.randrange(3, 512) for _ in range(rng.randint(12, 40))), rng.randint(2, 9)) for _ in range(count)
+    ]
+
+
+def step_of(some: list[Example], row_tokens: int = 128) -> StepPlan:
+    return StepPlan(plan_rows(range(len(some)), some, row_tokens))
+
+
+def peft_gradients(model: Any, some: list[Example]) -> tuple[float, dict[str, torch.Tensor]]:
+    step, loss = step_of(some), RowLoss(model, device=CPU, pad_id=0)
+    total = sum((loss(row, some) for row in step.rows), torch.zeros(())) / step.response_tokens
+    total.backward()
+    return total.item(), {name: value.grad.clone() for name, value in trainable(model).items()}
+
+
+def our_gradients(model: Any, some: list[Example], plan: ComputePlan, step: int = 1) -> tuple[float, dict[str, torch.Tensor]]:
+    planned = carry_out(plan, model, compute_dtype=torch.float32, emit=lambda _: None)
+    bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
+    gradients = BatchGradients(planned, bank, device=CPU, pad_id=0, seed=3)
+    loss = gradients.of(step_of(some, plan.row_tokens), some, step)
+    return loss.item(), {name: value.clone() for name, value in bank.gradients().items()}
+
+
+def far_apart(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> float:
+    ours, theirs = (torch.cat([tensors[name].flatten() for name in sorted(tensors)]) for tensors in (found, wanted))
+    return ((ours - theirs).norm() / theirs.norm()).item()
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        ComputePlan(row_tokens=128),
+        ComputePlan(row_tokens=48),
+        ComputePlan(row_tokens=128, mirrored_layers=1),
+        ComputePlan(row_tokens=128, mirrored_layers=99, recomputed_layers=1),
+        ComputePlan(row_tokens=128, recomputed_layers=99),
+    ],
+    ids=["plain", "cut", "some mirrored", "mirrored and recomputed", "recomputed"],
+)
+def test_every_plan_has_pefts_loss_and_gradients(base: Any, plan: ComputePlan) -> None:
+    some = examples()
+    loss, wanted = peft_gradients(adapted(base), some)
+    ours, found = our_gradients(adapted(base), some, plan)
+    assert list(found) == list(wanted)
+    assert ours == pytest.approx(loss, rel=1e-6)
+    assert far_apart(found, wanted) < 1e-4
+
+
+def test_bf16_adapters_keep_the_direction_of_the_gradient(base: Any) -> None:
+    some = examples()
+    loss, wanted = peft_gradients(adapted(base), some)
+    ours, found = our_gradients(adapted(base), some, ComputePlan(row_tokens=128, adapter_dtype="bfloat16"))
+    assert ours == pytest.approx(loss, rel=1e-3)
+    assert torch.cosine_similarity(*(torch.cat([t[n].flatten() for n in sorted(t)]) for t in (found, wanted)), dim=0) > 0.999
+
+
+def test_recomputation_and_mirror_see_the_same_dropout(base: Any) -> None:
+    some = examples()
+    plain = our_gradients(adapted(base, dropout=0.3), some, ComputePlan(row_tokens=128))
+    other = our_gradients(adapted(base, dropout=0.3), some, ComputePlan(row_tokens=128, recomputed_layers=99, mirrored_layers=99))
+    assert other[0] == plain[0]
+    assert far_apart(other[1], plain[1]) < 1e-6
+    elsewhere = our_gradients(adapted(base, dropout=0.3), some, ComputePlan(row_tokens=128), step=2)
+    assert elsewhere[0] != plain[0]
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean(base: Any) -> None:
+    model = adapted(base, dropout=0.3)
+    install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.float32)
+    layer = next(iter(frozen_linears(model).values()))
+    AdapterBank(model, adapter_dtype=torch.float32)
+    with torch.no_grad():
+        layer.adapter.a_ri.fill_(1.0 / layer.in_features)
+        layer.adapter.b_or.fill_(1.0)
+    x = torch.ones(400, layer.in_features)
+    with layer.switches.adapters_off():
+        plain = layer(x)
+    inner = (layer(x) - plain)[:, 0] / layer.adapter.scaling / layer.adapter.a_ri.shape[0]
+    kept = inner * 0.7
+    assert kept.mean().item() == pytest.approx(0.7, abs=0.01)
+    # the variance of a mean of independent keeps: more would mean that they hang together
+    assert kept.var().item() == pytest.approx(0.7 * 0.3 / layer.in_features, rel=0.3)
+
+
+def test_a_mirror_is_the_same_weights_to_the_bit(base: Any) -> None:
+    model = copy.deepcopy(base)
+    install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.float32)
+    ids = torch.arange(3, 40).unsqueeze(0)
+    with torch.no_grad():
+        theirs, ours = base(input_ids=ids).logits, model(input_ids=ids).logits
+        mirror_layers(model, 99)
+        mirrored = model(input_ids=ids).logits
+    assert torch.equal(ours, mirrored)
+    assert torch.equal(ours, theirs)
+
+
+def test_only_the_layers_asked_for_are_mirrored(base: Any) -> None:
+    model = copy.deepcopy(base)
+    install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.float32)
+    assert not any(isinstance(module, torch.nn.Linear) and "lm_head" not in name for name, module in model.named_modules())
+    mirror_layers(model, 1)
+    layers = frozen_linears(model).values()
+    assert {layer.decoder_layer for layer in layers if layer.frozen.mirrored} == {0}
+    assert {layer.decoder_layer for layer in layers if not layer.frozen.mirrored} == set(range(1, base.config.num_hidden_layers))
+
+
+def test_the_base_answers_with_adapters_off(base: Any) -> None:
+    model = adapted(base).eval()
+    switches = install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.float32)
+    ids = torch.arange(3, 40).unsqueeze(0)
+    with torch.no_grad():
+        on = model(input_ids=ids).logits
+        with switches.adapters_off():
+            off = model(input_ids=ids).logits
+        assert torch.equal(off, base(input_ids=ids).logits)
+    assert (on - off).abs().max() > 0.1
+
+
+def test_the_bank_gives_and_takes_the_adapters_of_a_file(base: Any) -> None:
+    model = adapted(base)
+    before = {name: value.detach().clone() for name, value in trainable(model).items()}
+    install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.bfloat16)
+    # the bf16 copy is what layers compute with; the master keeps every bit that came in
+    bank = AdapterBank(model, adapter_dtype=torch.bfloat16)
+    bank.restore(before)
+    assert {name: value.shape for name, value in bank.tensors().items()} == {name: value.shape for name, value in before.items()}
+    assert all(torch.equal(value, before[name]) for name, value in bank.tensors().items())
+    layer = next(layer for layer in frozen_linears(model).values() if layer.adapter is not None)
+    assert layer.adapter.a_ri.dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="names and shapes"):
+        bank.restore(dict(list(before.items())[:-1]))
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 7, 64, 4096])
+def test_the_loss_in_chunks_is_the_loss(base: Any, chunk_tokens: int) -> None:
+    some = examples()
+    (row, *_) = step_of(some, 512).rows
+    results = []
+    for chunk in (0, chunk_tokens):
+        loss = RowLoss(base, device=CPU, pad_id=0, chunk_tokens=chunk)
+        tensors = loss.tensors(row, some)
+        embedded = base.get_input_embeddings()(tensors.ids_1t).detach().requires_grad_()
+        hook = base.get_input_embeddings().register_forward_hook(lambda *_, given=embedded: given)
+        total = loss.of(tensors) / row.response_tokens
+        total.backward()
+        hook.remove()
+        results.append((total.item(), embedded.grad.clone()))
+    (plain, wanted), (chunked, found) = results
+    assert chunked == pytest.approx(plain, rel=1e-6)
+    assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_an_unlearnt_place_of_a_fixed_size_row_counts_nothing(base: Any) -> None:
+    some = examples(1)
+    (row,) = step_of(some).rows
+    loss = RowLoss(base, device=CPU, pad_id=0, chunk_tokens=8)
+    tensors = loss.tensors(row, some)
+    with torch.no_grad():
+        exact = loss.of(tensors).item()
+        padded = loss.of(
+            type(tensors)(
+                tensors.ids_1t, tensors.positions_1t, tensors.mask_11tt,
+                torch.cat([tensors.predictors_k, torch.zeros(5, dtype=torch.long)]),
+                torch.cat([tensors.targets_k, torch.full((5,), -100)]),
+            )  # fmt: skip
+        ).item()
+    assert padded == pytest.approx(exact, rel=1e-6)
+
+
+def test_decoding_in_buffers_of_fixed_size_gives_the_librarys_ids(base: Any) -> None:
+    rng = random.Random(8)
+    prompts = [[rng.randrange(3, 512) for _ in range(rng.randint(1, 40))] for _ in range(12)]
+    ours = copy.deepcopy(base)
+    install_linears(ours, compute_dtype=torch.float32, adapter_dtype=torch.float32)
+    mirror_layers(ours, 99)
+    assert use_sluice_attention(ours)
+    decoder = Decoder(ours, end_id=511, pad_id=0)
+    found = decoder.decode(prompts, max_new_tokens=12)
+    assert found == Decoder(base, end_id=511, pad_id=0).decode(prompts, max_new_tokens=12)
+    # the buffers are used again, by a batch of the same shape and by a narrow one
+    assert decoder.decode(prompts, max_new_tokens=12) == found
+    single = [[5], [9]]
+    assert decoder.decode(single, max_new_tokens=6) == Decoder(base, end_id=511, pad_id=0).decode(single, max_new_tokens=6)
+    assert ours.config._attn_implementation == NAME
+
+
+def test_a_family_that_is_not_known_keeps_the_librarys_attention(base: Any) -> None:
+    model = copy.deepcopy(base)
+    model.config.model_type = "invented"
+    assert not use_sluice_attention(model)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_fast_path_that_is_not_there_is_told_and_replaced(base: Any) -> None:
+    told: list[Any] = []
+    plan = ComputePlan(row_tokens=128, attention="varlen")
+    planned = carry_out(plan, copy.deepcopy(base), compute_dtype=torch.float32, emit=told.append)
+    assert not planned.segments
+    assert [event.path for event in told if isinstance(event, FastPathFellBack)] == ["attention by segments"]
+    assert isinstance(planned.model.get_submodule("model.layers.0.self_attn.q_proj"), FrozenLinear)
