@@ -88,23 +88,42 @@ def pack_rows(lengths: Mapping[int, int], row_tokens: int) -> list[list[int]]:
     return rows
 
 
-def plan_rows(indices: Sequence[int], examples: Sequence[Example], row_tokens: int) -> tuple[RowPlan, ...]:
-    """Rows of the given examples, widths rounded up to a multiple of 8 but not beyond `row_tokens`."""
+def plan_rows(
+    indices: Sequence[int], examples: Sequence[Example], row_tokens: int, buckets: Sequence[int] = ()
+) -> tuple[RowPlan, ...]:
+    """Rows of the given examples, each padded to the narrowest of `buckets` (ascending, the last at least `row_tokens`) that holds it.
+
+    Without buckets widths are rounded up to a multiple of 8 but not beyond `row_tokens`.
+
+    Raises: ValueError where a row fits no bucket: they were chosen for other examples.
+    """
     lengths = {index: examples[index].tokens for index in indices}
     planned = []
     for row in pack_rows(lengths, row_tokens):
         tokens = sum(lengths[index] for index in row)
-        rounded = -(-tokens // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
         learnt = sum(examples[index].response_tokens for index in row)
-        planned.append(RowPlan(tuple(row), tokens, learnt, max(tokens, min(rounded, row_tokens))))
+        planned.append(RowPlan(tuple(row), tokens, learnt, row_width(tokens, row_tokens, buckets)))
     return tuple(planned)
 
 
-def plan_epoch(examples: Sequence[Example], *, seed: int, epoch: int, batch_examples: int, row_tokens: int) -> EpochPlan:
-    """Every step of one epoch; the last step has the examples that are left over."""
+def row_width(tokens: int, row_tokens: int, buckets: Sequence[int] = ()) -> int:
+    """Width that a row of `tokens` is padded to, as in `plan_rows`, which has its errors too."""
+    if not buckets:
+        rounded = -(-tokens // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+        return max(tokens, min(rounded, row_tokens))
+    for width in buckets:
+        if tokens <= width:
+            return width
+    raise ValueError(f"a row of {tokens} tokens fits no bucket (the widest is {buckets[-1]})")
+
+
+def plan_epoch(
+    examples: Sequence[Example], *, seed: int, epoch: int, batch_examples: int, row_tokens: int, buckets: Sequence[int] = ()
+) -> EpochPlan:
+    """Every step of one epoch; the last step has the examples that are left over. Widths and errors as in `plan_rows`."""
     order = epoch_order(len(examples), seed=seed, epoch=epoch)
     batches = (order[start : start + batch_examples] for start in range(0, len(order), batch_examples))
-    return EpochPlan(epoch, tuple(StepPlan(plan_rows(batch, examples, row_tokens)) for batch in batches))
+    return EpochPlan(epoch, tuple(StepPlan(plan_rows(batch, examples, row_tokens, buckets)) for batch in batches))
 
 
 def steps_per_epoch(examples: int, batch_examples: int) -> int:

@@ -161,6 +161,34 @@ class GatesTable(Table, frozen=True):
     severity: Annotated[dict[str, Severity], Meta(description='severity by gate id, e.g. { duplicates = "hard" }')] = {}
 
 
+class PlanTable(Table, frozen=True):
+    """How the GPU's memory is spent on speed. Changes speed and rounding, never what is learnt; the CPU has one plan only."""
+
+    checkpointing: Annotated[
+        Literal["auto", "none", "selective", "full"],
+        Meta(description="layers that compute their activations again in the backward pass: none, as few as fit, or all"),
+    ] = "auto"
+    mirror: Annotated[
+        Literal["auto", "none", "full"] | Annotated[int, Meta(ge=1)],
+        Meta(description="layers that hold their nf4 weights dequantised to bf16: none, full (all), or how many"),
+    ] = "auto"
+    compile: Annotated[Literal["auto", "on", "off"], Meta(description="fuse the small kernels of a layer by compiling it")] = (
+        "auto"
+    )
+    graph: Annotated[
+        Literal["auto", "on", "off"], Meta(description="forward and backward as one CUDA graph for each width of row")
+    ] = "auto"
+    attention: Annotated[
+        Literal["auto", "varlen", "masked"],
+        Meta(description="packed examples kept apart by their lengths in one kernel (varlen), or by a block mask"),
+    ] = "auto"
+    adapters: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Meta(description="what adapters compute in; their master weights are float32 always"),
+    ] = "auto"
+    margin: Annotated[float, Meta(ge=0, le=0.5, description="share of the GPU's memory that the plan leaves free")] = 0.04
+
+
 class EngineTable(Table, frozen=True):
     """Where and how the engine runs."""
 
@@ -184,4 +212,5 @@ class Config(Table, frozen=True):
     eval: EvalTable = EvalTable()
     verdict: VerdictTable = VerdictTable()
     gates: GatesTable = GatesTable()
+    plan: PlanTable = PlanTable()
     engine: EngineTable = EngineTable()

@@ -232,6 +232,23 @@ def _cross_checks(config: Config) -> Iterator[tuple[str, str, str]]:
         yield "verdict", "guarded", 'verdict.guarded mixes "auto" with names; write "auto" alone, or every guarded type by name'
     if train.optimizer == "paged_adamw_8bit" and config.engine.device == "cpu":
         yield "train", "optimizer", 'train.optimizer is "paged_adamw_8bit" with engine.device "cpu"; it needs a GPU, take "adamw"'
+    yield from (("plan", key, text) for key, text in _plan_checks(config))
+
+
+def _plan_checks(config: Config) -> Iterator[tuple[str, str]]:
+    """Forced fast paths that nothing on the chosen device or in the chosen arithmetic can carry out."""
+    plain = {"checkpointing": "none", "mirror": "none", "compile": "off", "graph": "off", "attention": "masked",
+             "adapters": "float32"}  # fmt: skip
+    forced = {key: value for key, only in plain.items() if (value := getattr(config.plan, key)) not in ("auto", only)}
+    needs_bf16 = ("mirror", "graph", "adapters")
+    for key, value in forced.items():
+        said = f"plan.{key} is {_toml(value)}"
+        if config.engine.device == "cpu":
+            yield key, f'{said} with engine.device "cpu", which has the plain plan only; take "auto" or {_toml(plain[key])}'
+        elif key == "mirror" and config.model.quantization == "none":
+            yield key, f'{said} with model.quantization "none": there is nothing to mirror; take "auto" or "none"'
+        elif key in needs_bf16 and config.model.compute_dtype == "float32":
+            yield key, f'{said} with model.compute_dtype "float32"; it needs bfloat16, take "auto" or {_toml(plain[key])}'
 
 
 def _with_absolute_paths(config: Config, base: Path, *, lines: KeyLines, where: str) -> tuple[Config, list[str]]:

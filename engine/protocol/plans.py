@@ -34,7 +34,8 @@ class ComputePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan with its predictions. `step_s` is the mean optimizer step; `peak_bytes` what torch will have allocated at most.
+    """A plan with its predictions. `step_s` is the mean optimizer step; `peak_bytes` what torch will have allocated at most;
+    both are 0 where nothing can be predicted, because the model's shape is not known.
 
     `refused` says why the plan may not be taken: it does not fit, or one that needed as much has run out of memory; "" where it may.
     """

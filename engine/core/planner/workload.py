@@ -1,0 +1,140 @@
+"""The work to plan for: the examples of every optimizer step, by their tokens; and the widths of its packed rows.
+
+Steps are those that training takes, in its order, from lengths alone. Large workloads are looked at through their first steps, their
+longest example and their heaviest step, so that planning a million records takes a second. It refuses to know any text.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from engine.core.packing import epoch_order, pack_rows
+
+MOST_BUCKETS = 12
+GPU_MULTIPLE = 64
+"""Row widths on a GPU are multiples of this: whole tiles of the matrix kernels, and few widths to compile for."""
+
+PACKED_STEPS = 2_000
+"""Steps that are packed to see how wide rows become; with more steps the rest is taken to be like them."""
+
+WASTE_LEFT = 0.005
+"""A bucket more must save this share of all tokens, or it is not worth compiling and capturing."""
+
+
+_MOST_WIDTHS = 128
+_ONE_ROW_SHARE = 0.98
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of each example of each optimizer step, over all epochs; of the dev examples; and the learnt tokens of all steps."""
+
+    steps: tuple[tuple[int, ...], ...]
+    response_tokens: int
+    dev: tuple[int, ...] = ()
+    batch_examples: int = 8
+
+    @classmethod
+    def of_lengths(
+        cls, lengths: Sequence[int], *, response_tokens: int, dev: Sequence[int], seed: int, epochs: int, batch_examples: int
+    ) -> "Workload":
+        """The steps that training will take over examples of these lengths; `response_tokens` is that of one epoch."""
+        steps = []
+        for epoch in range(epochs):
+            order = epoch_order(len(lengths), seed=seed, epoch=epoch)
+            steps += [tuple(lengths[i] for i in order[at : at + batch_examples]) for at in range(0, len(order), batch_examples)]
+        return cls(steps=tuple(steps), response_tokens=response_tokens * epochs, dev=tuple(dev), batch_examples=batch_examples)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all steps, without padding."""
+        return sum(map(sum, self.steps))
+
+    @property
+    def longest_example(self) -> int:
+        """Tokens of the longest example, dev examples included."""
+        return max((length for lengths in (*self.steps, self.dev) for length in lengths), default=0)
+
+    @property
+    def heaviest_step(self) -> int:
+        """Tokens of the step that has most."""
+        return max(map(sum, self.steps), default=0)
+
+
+class RowWidths(msgspec.Struct, frozen=True, kw_only=True):
+    """How a workload packs into rows of at most `row_tokens`: how many rows a step has, and rows by tokens before padding."""
+
+    row_tokens: int
+    rows_per_step: float
+    counts: dict[int, int]
+
+
+def packed_widths(workload: Workload, row_tokens: int) -> RowWidths:
+    """Rows of at most `row_tokens` over the workload's steps (the first 2,000 of them)."""
+    steps = workload.steps[:PACKED_STEPS]
+    counts: Counter[int] = Counter()
+    for lengths in steps:
+        by_place = dict(enumerate(lengths))
+        counts.update(sum(by_place[place] for place in row) for row in pack_rows(by_place, row_tokens))
+    return RowWidths(row_tokens=row_tokens, rows_per_step=counts.total() / max(1, len(steps)), counts=dict(counts))
+
+
+def row_limits(workload: Workload, *, multiple: int = GPU_MULTIPLE) -> tuple[int, ...]:
+    """Row widths worth planning for, widest first, down to the longest example.
+
+    They are the heaviest step in one row; all but the heaviest 2% of the steps in one row each (the others are cut); then half of
+    the width before, again and again.
+    """
+    least = _round_up(max(1, workload.longest_example), multiple)
+    sums = sorted(map(sum, workload.steps)) or [1]
+    limits = [_round_up(sums[-1], multiple)]
+    cut = _round_up(sums[int(_ONE_ROW_SHARE * (len(sums) - 1))], multiple)
+    while cut > least:
+        limits.append(cut)
+        cut = _round_up(-(-cut // 2), multiple)
+    return tuple(dict.fromkeys(limit for limit in (*limits, least) if limit >= least))
+
+
+def bucket_widths(
+    counts: Mapping[int, int], row_tokens: int, *, most: int = MOST_BUCKETS, multiple: int = GPU_MULTIPLE
+) -> tuple[int, ...]:
+    """At most `most` widths, ascending, the last of them `row_tokens`, that rows of the counted tokens are padded to.
+
+    Of all such choices of multiples it is one with the least padding, and of nearly equal ones (0.5% of all tokens) the one with the
+    fewest widths.
+    """
+    # Few enough widths to choose among, however long the rows
+    multiple *= max(1, -(-row_tokens // (multiple * _MOST_WIDTHS)))
+    rows: Counter[int] = Counter()
+    for tokens, count in counts.items():
+        rows[min(_round_up(max(1, tokens), multiple), row_tokens)] += count
+    rows[row_tokens] += 0
+    widths = sorted(rows)
+    costs = _least_padded(widths, [rows[width] for width in widths], most)
+    total = max(1, sum(width * count for width, count in rows.items()))
+    best = min(cost for cost, _ in costs)
+    return next(chosen for cost, chosen in costs if cost - best <= WASTE_LEFT * total)
+
+
+def _least_padded(widths: Sequence[int], counts: Sequence[int], most: int) -> list[tuple[int, tuple[int, ...]]]:
+    """For 1, 2, …, `most` buckets: tokens of all padded rows, and the buckets. By dynamic programming over the last bucket but one."""
+    # before[end]: the cheapest cover of the rows up to widths[end] with one bucket fewer, ending at widths[end]
+    summed = [0]
+    for count in counts:
+        summed.append(summed[-1] + count)
+    before: list[tuple[int, tuple[int, ...]]] = [(summed[end + 1] * width, (width,)) for end, width in enumerate(widths)]
+    found = [before[-1]]
+    for _ in range(1, min(most, len(widths))):
+        now = list(before)
+        for end, width in enumerate(widths):
+            for cut in range(end):
+                cost = before[cut][0] + (summed[end + 1] - summed[cut + 1]) * width
+                if cost < now[end][0]:
+                    now[end] = (cost, (*before[cut][1], width))
+        before = now
+        found.append(before[-1])
+    return found
+
+
+def _round_up(tokens: int, multiple: int) -> int:
+    return -(-tokens // multiple) * multiple
