@@ -13,14 +13,17 @@ import torch
 from engine.compute.loader import LoadedModel
 from engine.protocol.arms import Conditions
 from engine.protocol.config import Config
+from engine.protocol.plans import ComputePlan
 from engine.store.hashes import sha256_file
 from engine.store.preregistration import decoding_of, scorer_version
 
 WEIGHTS_FILE = "adapter_model.safetensors"
-_DECODING_SOURCES = ("decode.py", "arm_decoder.py")
+_DECODING_SOURCES = ("decode.py", "arm_decoder.py", "linears.py", "attention.py", "fused.py", "planned_model.py")
 
 
-def conditions_of(loaded: LoadedModel, config: Config, *, batch_items: int, plan_digest: str, adapter: Path | None) -> Conditions:
+def conditions_of(
+    loaded: LoadedModel, config: Config, *, batch_items: int, plan_digest: str, compute_plan: ComputePlan, adapter: Path | None
+) -> Conditions:
     """The conditions of an arm of this process; `adapter` is the adapter's folder, None for the base arm."""
     found = loaded.provenance
     return Conditions(
@@ -40,6 +43,7 @@ def conditions_of(loaded: LoadedModel, config: Config, *, batch_items: int, plan
         git_sha=found.git_sha,
         source_sha256=_source_sha256(),
         scorer_version=scorer_version(),
+        compute_plan=compute_plan,
     )
 
 

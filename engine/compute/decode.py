@@ -38,17 +38,19 @@ class Decoder:
     `state` tells apart what a captured graph must not mix up, adapter on and off.
     """
 
-    def __init__(self, model: Any, *, end_id: int, pad_id: int, graphs: bool = False) -> None:
-        self._model, self._end_id, self._pad_id = model, end_id, pad_id
+    def __init__(self, model: Any, *, pad_id: int, graphs: bool = False) -> None:
+        self._model, self._pad_id = model, pad_id
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._base, self._fixed = base, base.config._attn_implementation == NAME
         self._graphs = graphs and self._fixed
         self._steps: dict[tuple[int, int, bool], _FixedStep] = {}
 
-    def decode(self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, state: bool = True) -> tuple[Answer, ...]:
+    def decode(
+        self, prompts: Sequence[Sequence[int]], *, end_id: int, max_new_tokens: int, state: bool = True
+    ) -> tuple[Answer, ...]:
         """The greedy answers to `prompts` (token ids, each at least one), in their order, of 1 … `max_new_tokens` tokens each.
 
-        The pad id may equal the end id, as padding is masked by position.
+        With an `end_id` that is no token no row ends. The pad id may equal the end id, as padding is masked by position.
 
         Raises:
             EngineError: the model's logits are not finite.
@@ -58,10 +60,12 @@ class Decoder:
             feed = (
                 self._fixed_feed(ids_bt, mask_bt, max_new_tokens, state) if self._fixed else self._growing_feed(ids_bt, mask_bt)
             )
-            generated_bn = self._generate(feed, ids_bt, max_new_tokens)
-        return tuple(_answer(row, self._end_id) for row in generated_bn.tolist())
+            generated_bn = self._generate(feed, ids_bt, end_id, max_new_tokens)
+        return tuple(_answer(row, end_id) for row in generated_bn.tolist())
 
-    def _generate(self, feed: Callable[[torch.Tensor], torch.Tensor], ids_bt: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
+    def _generate(
+        self, feed: Callable[[torch.Tensor], torch.Tensor], ids_bt: torch.Tensor, end_id: int, max_new_tokens: int
+    ) -> torch.Tensor:
         """Token by token; returns (b, n) generated ids with n ≤ `max_new_tokens`. `feed` takes ids and gives the next logits (b, v)."""
         rows = ids_bt.shape[0]
         generated_bn = ids_bt.new_full((rows, max_new_tokens), self._pad_id)
@@ -72,7 +76,7 @@ class Decoder:
             best_b, next_b = feed(ids_bt).max(dim=-1)
             finite &= torch.isfinite(best_b).all()
             generated_bn[:, step] = torch.where(ended_b, self._pad_id, next_b)
-            ended_b |= next_b == self._end_id
+            ended_b |= next_b == end_id
             if (step + 1) % look_every == 0 and bool(ended_b.all()):
                 generated_bn = generated_bn[:, : step + 1]
                 break
@@ -162,12 +166,13 @@ class _FixedStep:
         self._ids_b1 = torch.zeros(rows, 1, dtype=torch.long, device=base.device)
         self._position_b1 = torch.zeros_like(self._ids_b1)
         self._visible_bs = torch.zeros(rows, room, dtype=torch.bool, device=base.device)
-        self._wants_graph, self._graph = graph, None
+        self._wants_graph = graph
+        self._graph: torch.cuda.CUDAGraph | None = None
         self._logits_bv: torch.Tensor | None = None
 
     def begin(self, ids_bt: torch.Tensor, mask_bt: torch.Tensor) -> torch.Tensor:
         """The prompts; (b, v) logits of the token after them."""
-        rows, width = ids_bt.shape
+        width = ids_bt.shape[1]
         self._visible_bs.zero_()
         self._visible_bs[:, :width] = mask_bt.bool()
         self._position_b1.copy_(_positions(mask_bt)[:, -1:])

@@ -5,15 +5,12 @@ On a GPU with Triton one kernel draws the mask from a counter-based integer hash
 the same mask. Elsewhere torch's generator draws it once and the mask is kept. It refuses to read or to move torch's global generator.
 """
 
-from typing import Any
-
 import torch
 
 try:
-    import triton
-    import triton.language as tl
+    from engine.compute.dropout_kernel import kernel
 except ImportError:
-    triton = None
+    kernel = None
 
 _BLOCK = 1024
 _STREAM_STRIDE = 0x9E3779B9
@@ -34,7 +31,7 @@ class DropoutSeed:
 
 def kernels_available(device: torch.device) -> bool:
     """True where masks need no storage: a GPU, and Triton to write its kernel in."""
-    return device.type == "cuda" and triton is not None
+    return device.type == "cuda" and kernel is not None
 
 
 def keep_mask(x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torch.Tensor:
@@ -61,32 +58,4 @@ def _launch(
 ) -> None:
     count = x.numel()
     grid = (-(-count // _BLOCK),)
-    _kernel[grid](base, x, out, seed.value, stream, count, round(p * 2**24), 1.0 / (1.0 - p), adds=add, block=_BLOCK)
-
-
-if triton is not None:
-
-    @triton.jit
-    def _mix(word):
-        word = word ^ (word >> 16)
-        word = word * 0x7FEB352D
-        word = word ^ (word >> 15)
-        word = word * 0x846CA68B
-        return word ^ (word >> 16)
-
-    @triton.jit(do_not_specialize=["stream"])
-    def _kernel(
-        base, x, out, seed, stream, count, threshold, scale, adds: tl.constexpr, block: tl.constexpr
-    ):
-        place = tl.program_id(0) * block + tl.arange(0, block)
-        inside = place < count
-        key = tl.load(seed)
-        low = (key & 0xFFFFFFFF).to(tl.uint32)
-        high = ((key >> 32) & 0xFFFFFFFF).to(tl.uint32)
-        word = _mix(place.to(tl.uint32) ^ low)
-        word = _mix(word ^ high ^ _mix(stream.to(tl.uint32)))
-        value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
-        value = tl.where((word >> 8).to(tl.int32) >= threshold, value * scale, 0.0)
-        if adds:
-            value += tl.load(base + place, mask=inside, other=0.0).to(tl.float32)
-        tl.store(out + place, value.to(out.dtype.element_ty), mask=inside)
+    kernel[grid](base, x, out, seed.value, stream, count, round(p * 2**24), 1.0 / (1.0 - p), adds=add, block=_BLOCK)

@@ -27,9 +27,9 @@ def fuse(model: Any) -> None:
             module.forward = _gated(module, gate)
             found += 1
         elif kind.endswith("Attention") and hasattr(module, "q_proj"):
-            home = sys.modules[type(module).__module__]
-            if hasattr(home, "apply_rotary_pos_emb"):
-                home.apply_rotary_pos_emb = rotate
+            home = vars(sys.modules[type(module).__module__])
+            if "apply_rotary_pos_emb" in home:
+                home["apply_rotary_pos_emb"] = rotate
     if not found:
         raise ValueError("the model has no RMSNorm and no gated layer of a known form")
 

@@ -28,13 +28,16 @@ class FrozenWeight:
     """A weight (o, i) that is never trained: dense, or nf4 that is dequantised at each use until it is mirrored."""
 
     def __init__(self, layer: nn.Module, compute_dtype: torch.dtype) -> None:
-        self.bias = None if layer.bias is None else layer.bias.data.to(compute_dtype)
+        weight: Any = layer.weight
+        bias: Any = layer.bias
+        self.bias = None if bias is None else bias.data.to(compute_dtype)
         self._dtype = compute_dtype
-        weight = layer.weight
-        self._quantized = weight.data if isinstance(layer, bitsandbytes.nn.Linear4bit) else None
-        self._state = getattr(weight, "quant_state", None)
-        self._dense = None if self._quantized is not None else weight.data
-        self.shape = tuple(self._state.shape) if self._quantized is not None else tuple(weight.shape)
+        quantized = isinstance(layer, bitsandbytes.nn.Linear4bit)
+        self._quantized: torch.Tensor | None = weight.data if quantized else None
+        self._state: Any = weight.quant_state if quantized else None
+        self._dense: torch.Tensor | None = None if quantized else weight.data
+        shaped: Any = self._state if quantized else weight
+        self.shape: tuple[int, int] = tuple(shaped.shape)
 
     def dense(self) -> torch.Tensor:
         """The weight (o, i) in the compute dtype."""

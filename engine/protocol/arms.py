@@ -11,6 +11,7 @@ import msgspec
 
 from engine.protocol.errors import InputError
 from engine.protocol.items import CheckOutcome
+from engine.protocol.plans import ComputePlan
 from engine.protocol.runs import RunFolder
 
 Scalar = bool | int | float | str | None
@@ -95,6 +96,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     source_sha256: str
     """Of the code that loads, prompts and decodes."""
     scorer_version: str
+    compute_plan: ComputePlan
+    """How the model was made to run, mirrored weights among it; the same for both arms."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,14 +141,14 @@ class Bench:
         prompts = torch.randint(10, 150_000, (batch, prompt), generator=torch.Generator().manual_seed(3)).tolist()
         for adapter in (True, False):
             self.planned.switches.adapters_on = adapter
-            decoder = Decoder(self.model, end_id=3, pad_id=1, graphs=True)
-            decoder.decode(prompts, max_new_tokens=4, state=adapter)
+            decoder = Decoder(self.model, pad_id=1, graphs=True)
+            decoder.decode(prompts, end_id=-1, max_new_tokens=4, state=adapter)
             seconds = []
             for count in (tokens, 2 * tokens):
-                decoder.decode(prompts, max_new_tokens=count, state=adapter)
+                decoder.decode(prompts, end_id=-1, max_new_tokens=count, state=adapter)
                 torch.cuda.synchronize()
                 began = time.perf_counter()
-                decoder.decode(prompts, max_new_tokens=count, state=adapter)
+                decoder.decode(prompts, end_id=-1, max_new_tokens=count, state=adapter)
                 torch.cuda.synchronize()
                 seconds.append(time.perf_counter() - began)
             each = (seconds[1] - seconds[0]) / tokens

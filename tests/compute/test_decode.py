@@ -26,7 +26,7 @@ def prompts(count: int, seed: int = 1) -> list[list[int]]:
 
 
 def decode(model: Any, some: list[list[int]], *, end_id: int = END, tokens: int = FRESH_TOKENS, pad_id: int = END) -> Any:
-    return Decoder(model, end_id=end_id, pad_id=pad_id).decode(some, max_new_tokens=tokens)
+    return Decoder(model, pad_id=pad_id).decode(some, end_id=end_id, max_new_tokens=tokens)
 
 
 def greedy_by_definition(model: Any, prompt: list[int], end_id: int, tokens: int) -> list[int]:

@@ -44,9 +44,7 @@ def adapted(base: Any, *, dropout: float = 0.0) -> Any:
 
 def examples(count: int = 8, seed: int = 4) -> list[Example]:
     rng = random.Random(seed)
-    return [
-        Example(tuple(rng.randrange(3, 512) for _ in range(rng.randint(12, 40))), rng.randint(2, 9)) for _ in range(count)
-    ]
+    return [Example(tuple(rng.randrange(3, 512) for _ in range(rng.randint(12, 40))), rng.randint(2, 9)) for _ in range(count)]
 
 
 def step_of(some: list[Example], row_tokens: int = 128) -> StepPlan:
@@ -206,10 +204,12 @@ def test_an_unlearnt_place_of_a_fixed_size_row_counts_nothing(base: Any) -> None
         exact = loss.of(tensors).item()
         padded = loss.of(
             type(tensors)(
-                tensors.ids_1t, tensors.positions_1t, tensors.mask_11tt,
+                tensors.ids_1t,
+                tensors.positions_1t,
+                tensors.mask_11tt,
                 torch.cat([tensors.predictors_k, torch.zeros(5, dtype=torch.long)]),
                 torch.cat([tensors.targets_k, torch.full((5,), -100)]),
-            )  # fmt: skip
+            )
         ).item()
     assert padded == pytest.approx(exact, rel=1e-6)
 
@@ -221,13 +221,15 @@ def test_decoding_in_buffers_of_fixed_size_gives_the_librarys_ids(base: Any) -> 
     install_linears(ours, compute_dtype=torch.float32, adapter_dtype=torch.float32)
     mirror_layers(ours, 99)
     assert use_sluice_attention(ours)
-    decoder = Decoder(ours, end_id=511, pad_id=0)
-    found = decoder.decode(prompts, max_new_tokens=12)
-    assert found == Decoder(base, end_id=511, pad_id=0).decode(prompts, max_new_tokens=12)
+    decoder = Decoder(ours, pad_id=0)
+    found = decoder.decode(prompts, end_id=511, max_new_tokens=12)
+    assert found == Decoder(base, pad_id=0).decode(prompts, end_id=511, max_new_tokens=12)
     # the buffers are used again, by a batch of the same shape and by a narrow one
-    assert decoder.decode(prompts, max_new_tokens=12) == found
+    assert decoder.decode(prompts, end_id=511, max_new_tokens=12) == found
     single = [[5], [9]]
-    assert decoder.decode(single, max_new_tokens=6) == Decoder(base, end_id=511, pad_id=0).decode(single, max_new_tokens=6)
+    assert decoder.decode(single, end_id=511, max_new_tokens=6) == Decoder(base, pad_id=0).decode(
+        single, end_id=511, max_new_tokens=6
+    )
     assert ours.config._attn_implementation == NAME
 
 

@@ -4,6 +4,7 @@ Pure: sizes in, predictions out. It refuses to look at a device, a model's weigh
 """
 
 from engine.core.planner.choice import candidates, choose, forced_settings, plain_plan, usable_bytes
+from engine.core.planner.decoding import DecodingWork, choose_decoding, decoding_bytes
 from engine.core.planner.device import CONTEXT_BYTES, DeviceFigures, cpu_figures, gpu_figures
 from engine.core.planner.memory import peak_of_row, weight_bytes
 from engine.core.planner.shape import ModelShape
@@ -11,6 +12,6 @@ from engine.core.planner.timing import row_seconds
 from engine.core.planner.workload import Workload
 
 __all__ = [
-    "CONTEXT_BYTES", "DeviceFigures", "ModelShape", "Workload", "candidates", "choose", "cpu_figures", "forced_settings", "gpu_figures",
+    "CONTEXT_BYTES", "DecodingWork", "DeviceFigures", "ModelShape", "Workload", "candidates", "choose", "choose_decoding", "cpu_figures", "decoding_bytes", "forced_settings", "gpu_figures",
     "peak_of_row", "plain_plan", "row_seconds", "usable_bytes", "weight_bytes",
 ]  # fmt: skip

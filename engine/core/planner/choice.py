@@ -14,7 +14,7 @@ from engine.core.packing import row_width
 from engine.core.planner.device import GIB, DeviceFigures
 from engine.core.planner.memory import BF16_BYTES, FP32_BYTES, peak_of_row
 from engine.core.planner.shape import ModelShape
-from engine.core.planner.spending import mirrorable, recomputable, spendings
+from engine.core.planner.spending import mirrorable, mirrored_on_host, recomputable, spendings
 from engine.core.planner.timing import optimizer_seconds, row_seconds
 from engine.core.planner.workload import RowWidths, Workload, bucket_widths, packed_widths, row_limits
 from engine.protocol.config import Config
@@ -188,6 +188,8 @@ def _only_plan(
     shape: ModelShape, workload: Workload, device: DeviceFigures, settings: Config, failed_peaks: Sequence[int]
 ) -> PlanEstimate:
     plan = plain_plan(settings)
+    if device.kind == "cpu":
+        plan = msgspec.structs.replace(plan, mirrored_layers=mirrored_on_host(shape, device))
     width = BF16_BYTES if settings.model.compute_dtype == "bfloat16" else FP32_BYTES
     peak = peak_of_row(shape, plan, plan.row_tokens, optimizer=settings.train.optimizer, element_bytes=width)
     step_s = mean_step_seconds(shape, plan, packed_widths(workload, plan.row_tokens), device)

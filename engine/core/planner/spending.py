@@ -5,12 +5,24 @@ Recomputation frees memory for time, a mirror costs memory for time. It refuses 
 
 from collections.abc import Callable, Iterator
 
+from engine.core.planner.device import DeviceFigures
+from engine.core.planner.memory import FP32_BYTES
 from engine.core.planner.shape import ModelShape
 from engine.protocol.config import PlanTable
 from engine.protocol.errors import ConfigError
 
 Peak = Callable[[int, int], int]
 Seconds = Callable[[int, int], float]
+
+
+HOST_SHARE = 0.25
+"""Share of a CPU's free memory that mirrored weights may take."""
+
+
+def mirrored_on_host(shape: ModelShape, device: DeviceFigures) -> int:
+    """Layers mirrored on a CPU, where dequantising at every use costs most: all, where they take little of its memory."""
+    dense = shape.layers * shape.layer_parameters * FP32_BYTES
+    return shape.layers if shape.quantized and not shape.unknown and dense <= HOST_SHARE * device.free_bytes else 0
 
 
 def recomputable(settings: PlanTable, layers: int) -> range:
