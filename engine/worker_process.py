@@ -17,11 +17,12 @@ from types import FrameType
 
 import msgspec
 
+from engine.core.out_of_memory import is_out_of_memory
 from engine.protocol import events as ev
 from engine.protocol.codec import encode_event
 from engine.protocol.config import Config
 from engine.protocol.config_file import load_config
-from engine.protocol.errors import SluiceError, StopRequested
+from engine.protocol.errors import MemoryRanOutError, SluiceError, StopRequested
 from engine.protocol.events import Stage
 from engine.protocol.runs import RunFolder
 from engine.store.engine_log import inert
@@ -34,14 +35,10 @@ _LONGEST_PROBLEM = 500
 
 
 class WorkerContext:
-    """What a stage works with: the run, its frozen settings, and the two ways to talk with the supervisor.
-
-    `out_of_memory_restarts` says how often workers of this stage have run out of GPU memory: the plan must need less each time.
-    """
+    """What a stage works with: the run, its frozen settings, and the two ways to talk with the supervisor."""
 
     def __init__(self, run: RunFolder, config: Config, stage: Stage, link: "SupervisorLink") -> None:
         self.run, self.config, self.stage = run, config, stage
-        self.out_of_memory_restarts = link.out_of_memory_restarts
         self._link = link
 
     def emit(self, event: ev.Event) -> None:
@@ -70,7 +67,6 @@ class SupervisorLink:
         self.descriptor = int(descriptor) if descriptor else None
         self.parent_pid = int(parent) if parent else None
         self.owner_uuid = environ.get("SLUICE_OWNER")
-        self.out_of_memory_restarts = int(environ.get("SLUICE_OUT_OF_MEMORY", "0"))
         self._stop = self._checkpoint = False
         self._lock = threading.Lock()
 
@@ -144,6 +140,8 @@ def run_stage(context: WorkerContext, stage_function: Callable[[WorkerContext], 
     except StopRequested as stopped:
         context.emit(ev.WorkerStopped(stage=context.stage, step=stopped.step))
         return STOPPED
+    except MemoryRanOutError as error:
+        return _failed(context, tuple(error.problems), FAILED, retry=True, out_of_memory=True)
     except SluiceError as error:
         # the event may be shown cut; the log, which takes this, has every problem
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
@@ -152,7 +150,7 @@ def run_stage(context: WorkerContext, stage_function: Callable[[WorkerContext], 
         traceback.print_exc(file=sys.stderr)
         if isinstance(error, MemoryError):
             return _failed(context, ("the host has no memory left for the worker",), FAILED, retry=True)
-        if "OutOfMemoryError" in type(error).__name__:
+        if is_out_of_memory(error):
             return _failed(context, (f"out of GPU memory: {_first_line(error)}",), FAILED, retry=True, out_of_memory=True)
         return _failed(context, (f"bug: {type(error).__name__}: {_first_line(error)} (engine.log has the traceback)",), FAILED)
     return COMPLETE

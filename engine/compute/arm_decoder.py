@@ -8,16 +8,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.compute.decode import Decoder, answer_text
+from engine.compute.decode import Answer, Decoder, answer_text
 from engine.compute.loader import LoadedModel
 from engine.core.batching import Batch
 from engine.core.checks import score
 from engine.core.control_tokens import is_control
+from engine.core.out_of_memory import is_out_of_memory
 from engine.core.prompt import prompt_text
 from engine.protocol.arms import ItemRecord
 from engine.protocol.errors import InputError
 from engine.protocol.items import HeldOutItem
 from engine.store.hashes import sha256_bytes
+
+_NO_TOKEN = -1
+
+
+class BatchDidNotFitError(Exception):
+    """GPU memory ran out while `batch` was decoded; the text is the device's."""
+
+    def __init__(self, batch: Batch, text: str) -> None:
+        super().__init__(text)
+        self.batch = batch
 
 
 @dataclass(frozen=True)
@@ -34,15 +45,28 @@ class ArmDecoder:
 
         Raises:
             EngineError: the model's logits are not finite.
+            BatchDidNotFitError: GPU memory ran out.
         """
         with contextlib.nullcontext() if adapter else adapter_off(self.loaded.model):
-            answers = Decoder(self.loaded.model, end_id=self.loaded.end_id, pad_id=self.loaded.pad_id).decode(
-                [self.prompts[item_id] for item_id in batch.ids], max_new_tokens=self.max_new_tokens, state=adapter
-            )
+            answers = self._answers(batch, self.loaded.end_id, adapter=adapter)
         return tuple(
             self._record(self.items[item_id], answer.token_ids, answer.stop, batch)
             for item_id, answer in zip(batch.ids, answers, strict=True)
         )
+
+    def rehearse(self, batch: Batch) -> None:
+        """Decode a batch to the full length of every answer, as no row ends, and keep nothing. Raises: as `records`."""
+        self._answers(batch, _NO_TOKEN, adapter=True)
+
+    def _answers(self, batch: Batch, end_id: int, *, adapter: bool) -> tuple[Answer, ...]:
+        try:
+            decoder = Decoder(self.loaded.model, end_id=end_id, pad_id=self.loaded.pad_id)
+            prompts = [self.prompts[item_id] for item_id in batch.ids]
+            return decoder.decode(prompts, max_new_tokens=self.max_new_tokens, state=adapter)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise BatchDidNotFitError(batch, str(error)) from None
 
     def _record(self, item: HeldOutItem, token_ids: tuple[int, ...], stop: Any, batch: Batch) -> ItemRecord:
         text = answer_text(self.loaded.tokenizer, token_ids)

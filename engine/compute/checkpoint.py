@@ -1,8 +1,9 @@
 """Checkpoints: everything a resumed run needs to go on exactly as if it had not stopped.
 
 `checkpoints/step-N/` holds the fp32 adapters, the optimizer's state, the trainer's state and, where it is another step's, the best
-adapter so far, so that each checkpoint stands alone. `checkpoint.json` has every file's size and sha256 and the digest of settings
-and data. It refuses a folder in which one byte differs, or that belongs to other settings or data.
+adapter so far, so that each checkpoint stands alone. `checkpoint.json` has every file's size and sha256, the hashes of settings and of
+data, and under what plan, versions and threads it was made. It refuses a folder in which one byte differs, or that belongs to other
+settings or data.
 """
 
 import hashlib
@@ -21,9 +22,10 @@ import safetensors.torch
 import torch
 
 from engine.compute.lora import ADAPTER_FILE, adapter_bytes
+from engine.protocol.plans import ComputePlan
 from engine.store.atomic import atomic_folder, sweep
 
-_FORMAT = 1
+_FORMAT = 2
 _NAME = re.compile(r"^step-(\d+)$")
 _MANIFEST, _STATE, _OPTIMIZER, _BEST = "checkpoint.json", "trainer_state.json", "optimizer.pt", "best_adapter.safetensors"
 _DAMAGED = (
@@ -51,7 +53,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     """What the loop remembers between steps. Order and randomness need no place: both follow from seed and step.
 
     `waited` counts dev evaluations since the best; `ended` is "" until training is over ("complete" or "early"); `exact` is False
-    once a checkpoint of other versions or threads was resumed.
+    once a checkpoint of another plan, other versions or other threads was resumed.
     """
 
     step: int = 0
@@ -63,16 +65,26 @@ class TrainerState(msgspec.Struct, kw_only=True):
     ended: str = ""
     exact: bool = True
 
+    def copy(self) -> "TrainerState":
+        """A state of its own, which later steps do not change."""
+        return msgspec.structs.replace(self, losses=list(self.losses), dev=list(self.dev))
+
 
 class _FileEntry(msgspec.Struct, frozen=True):
     size_bytes: int
     sha256: str
 
 
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+
+
 class _Manifest(msgspec.Struct, frozen=True):
     format: int
     step: int
-    digest: str
+    config_sha256: str
+    data_sha256: str
+    plan: ComputePlan
     versions: dict[str, str]
     threads: int
     files: dict[str, _FileEntry]
@@ -80,12 +92,13 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint in memory. `best` is the best adapter where it is not this step's."""
+    """A whole checkpoint in memory, every tensor on the CPU. `best` is the best adapter where it is not this step's."""
 
     state: TrainerState
     adapter: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     best: dict[str, torch.Tensor] | None
+    plan: ComputePlan
     versions: dict[str, str]
     threads: int
 
@@ -100,10 +113,13 @@ class Written:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run: at most `keep` newest besides the one with the best dev loss."""
+    """The checkpoints of one run: at most `keep` newest besides the one with the best dev loss.
 
-    def __init__(self, folder: Path, *, digest: str, keep: int) -> None:
-        self.folder, self._digest, self._keep = folder, digest, keep
+    `config_sha256` is over the settings, `data_sha256` over the examples that decide the course of training.
+    """
+
+    def __init__(self, folder: Path, *, config_sha256: str, data_sha256: str, keep: int) -> None:
+        self.folder, self._config_sha256, self._data_sha256, self._keep = folder, config_sha256, data_sha256, keep
 
     def steps(self) -> list[int]:
         """Steps that have a folder, newest first."""
@@ -127,7 +143,10 @@ class CheckpointFolder:
                 (folder / name).write_bytes(data)
                 files[name] = _FileEntry(len(data), hashlib.sha256(data).hexdigest())
                 size_bytes += len(data)
-            manifest = _Manifest(_FORMAT, checkpoint.state.step, self._digest, checkpoint.versions, checkpoint.threads, files)
+            manifest = _Manifest(
+                _FORMAT, checkpoint.state.step, self._config_sha256, self._data_sha256, checkpoint.plan, checkpoint.versions,
+                checkpoint.threads, files,
+            )  # fmt: skip
             (folder / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")))
         self._prune(checkpoint.state)
         return Written(path, size_bytes, len(self.steps()))
@@ -153,24 +172,39 @@ class CheckpointFolder:
         Raises: ValueError where it is damaged or belongs to other settings or data; OSError or what the readers raise.
         """
         path = self.path(step)
-        manifest = msgspec.json.decode((path / _MANIFEST).read_bytes(), type=_Manifest)
-        if manifest.format != _FORMAT or manifest.digest != self._digest:
-            raise ValueError("it belongs to other settings or data, or to another version of sluice")
+        manifest = _read_manifest(path / _MANIFEST)
+        self._check(manifest)
         data = {name: _verified(path / name, entry) for name, entry in manifest.files.items()}
         return Checkpoint(
             state=msgspec.json.decode(data[_STATE], type=TrainerState),
             adapter=safetensors.torch.load(data[ADAPTER_FILE]),
             optimizer=torch.load(io.BytesIO(data[_OPTIMIZER]), weights_only=True, map_location="cpu"),
             best=safetensors.torch.load(data[_BEST]) if _BEST in data else None,
+            plan=manifest.plan,
             versions=manifest.versions,
             threads=manifest.threads,
         )
+
+    def _check(self, manifest: _Manifest) -> None:
+        if manifest.config_sha256 != self._config_sha256:
+            raise ValueError("it belongs to other settings or another model")
+        if manifest.data_sha256 != self._data_sha256:
+            raise ValueError("it belongs to other data")
 
     def _prune(self, state: TrainerState) -> None:
         kept = {*self.steps()[: self._keep], state.best_step}
         for step in self.steps():
             if step not in kept:
                 shutil.rmtree(self.path(step), ignore_errors=True)
+
+
+def on_cpu(value: Any) -> Any:
+    """A copy of an optimizer's state in which every tensor is a CPU tensor of its own."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: on_cpu(child) for key, child in value.items()}
+    return [on_cpu(child) for child in value] if isinstance(value, list) else value
 
 
 def _contents(checkpoint: Checkpoint) -> Iterator[tuple[str, bytes]]:
@@ -182,6 +216,13 @@ def _contents(checkpoint: Checkpoint) -> Iterator[tuple[str, bytes]]:
     if checkpoint.best is not None:
         yield _BEST, adapter_bytes(checkpoint.best)
     yield _STATE, msgspec.json.encode(checkpoint.state)
+
+
+def _read_manifest(path: Path) -> _Manifest:
+    data = path.read_bytes()
+    if msgspec.json.decode(data, type=_Format).format != _FORMAT:
+        raise ValueError("another version of sluice wrote it")
+    return msgspec.json.decode(data, type=_Manifest)
 
 
 def _verified(path: Path, entry: _FileEntry) -> bytes:

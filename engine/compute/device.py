@@ -64,20 +64,29 @@ def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
 
 
 def configure_torch(config: Config) -> torch.device:
-    """Fix threads, determinism and the seed of this process, and return the device of the run.
+    """Fix threads, determinism and the seed of this process, and return the device of the run. To be called before the GPU is used.
 
-    Deterministic algorithms are asked for with a warning where there is none: on the GPU the attention's backward pass keeps its
-    fast kernel.
+    Deterministic algorithms are asked for with a warning where there is none, so on a GPU the attention's backward pass keeps its
+    fast kernel; with `engine.deterministic` it takes the one that repeats itself, and an operation that has none is an error.
     """
     torch.set_num_threads(cpu_threads(config.engine.threads))
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = choose_device(config.engine.device)
+    exact = repeats_exactly(config, device)
+    if exact:
+        # cuBLAS splits its work by the workspace it finds; read when its first handle is made (hipBLAS has no such thing)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=not exact)
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
-    device = choose_device(config.engine.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     torch.manual_seed(config.run.seed)
     return device
+
+
+def repeats_exactly(config: Config, device: torch.device) -> bool:
+    """True where the GPU must give the same bits every time. A CPU does so by itself, as its threads are fixed."""
+    return config.engine.deterministic and device.type == "cuda"
 
 
 def device_name(device: torch.device) -> str:

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from engine.compute import preflight
 from engine.compute.arm_conditions import WEIGHTS_FILE, as_base, conditions_of
-from engine.compute.arm_decoder import ArmDecoder, tokenized_prompts
+from engine.compute.arm_decoder import ArmDecoder, BatchDidNotFitError, tokenized_prompts
 from engine.compute.loader import load_clean_model
-from engine.compute.memory import memory_now
+from engine.compute.memory import DeviceGauge, MemoryWatch, memory_now
 from engine.compute.noise import measure_noise
+from engine.compute.ran_out import shortened, told_and_kept
 from engine.core.batching import Batch, BatchPlan, plan_batches
 from engine.protocol.arms import Attempt, Conditions, ItemRecord, arm_file, attempt_file, read_arm
-from engine.protocol.errors import InputError, StopRequested
+from engine.protocol.errors import EngineError, InputError, StopRequested
 from engine.protocol.events import Arm, BatchEvaluated, EvaluationFinished, EvaluationPlanned, ItemOutcome, Warned
 from engine.protocol.items import HeldOutItem
 from engine.protocol.prereg import Preregistration, differences, read_prereg
+from engine.protocol.recoveries import Preflight
 from engine.protocol.runs import RunFolder
 from engine.protocol.stage_context import StageContext
 from engine.store import arm_files
@@ -30,6 +33,7 @@ from engine.store.hashes import sha256_file
 from engine.store.late_gates import settle_headroom, settle_sentinels
 from engine.store.ledger import Entry, ledger_of, record_attempt
 from engine.store.preregistration import freeze, read_frozen_items
+from engine.store.run_plan import read_run_plan
 from engine.store.stages import read_training_success
 
 PREVIEW_CHARACTERS = 200
@@ -55,7 +59,7 @@ def evaluate_arm(context: StageContext, arm: Arm) -> None:
 
     Batches that are on the disk already, decoded under the same conditions, are kept. The SFT arm decodes the base arm anew where
     that was decoded under other conditions, so that both arms always had the same arithmetic. After GPU memory ran out, batches
-    have half as many rows each time.
+    of both arms have half as many rows as the one that did not fit.
 
     Raises:
         InputError: the items are not those frozen, or prompts hold control tokens.
@@ -63,16 +67,22 @@ def evaluate_arm(context: StageContext, arm: Arm) -> None:
         GateBlockedError: a gate that was pending until now is hard and failed.
         StopRequested: a stop was asked for; every batch that was begun is finished and on the disk.
         DiskFullError: no space; every batch before is on the disk.
+        MemoryRanOutError: a batch did not fit; it is in plan.json, and every batch before is on the disk.
+        EngineError: one item at a time does not fit.
     """
     prereg = read_prereg(context.run.prereg)
     items = read_frozen_items(context.run, prereg)
     _warn_of_differences(context, items, prereg)
     session = _open(context, prereg, items, arm)
     settle_sentinels(context.run, session.decoder.loaded.provenance, context.emit)
-    if arm == "sft":
-        _count_attempt(context.run, prereg, session.conditions)
-        _same_arithmetic_for_base(session)
-    _complete(session, arm, session.conditions, adapter=True)
+    try:
+        _rehearse(session, arm)
+        if arm == "sft":
+            _count_attempt(context.run, prereg, session.conditions)
+            _same_arithmetic_for_base(session)
+        _complete(session, arm, session.conditions, adapter=True)
+    except BatchDidNotFitError as error:
+        _did_not_fit(context, arm, error)
 
 
 def _warn_of_differences(context: StageContext, items: tuple[HeldOutItem, ...], prereg: Preregistration) -> None:
@@ -90,6 +100,9 @@ def _open(context: StageContext, prereg: Preregistration, items: tuple[HeldOutIt
     prompts = tokenized_prompts(loaded.tokenizer, items)
     decoder = ArmDecoder(loaded, {item.id: item for item in items}, prompts, config.eval.max_new_tokens)
     batch_items = _batch_items(context, arm)
+    if batch_items < config.eval.batch_items:
+        text = f"both arms are answered in batches of {batch_items} items instead of {config.eval.batch_items}"
+        context.emit(Warned(text=f"{text}: GPU memory ran out before, or the base arm was answered so"))
     plan = plan_batches(prompts, batch_items)
     _warn_of_length(context, plan, getattr(loaded.model.config, "max_position_embeddings", None))
     conditions = conditions_of(loaded, config, batch_items=batch_items, plan_digest=plan.digest, adapter=adapter)
@@ -110,10 +123,39 @@ def _trained_adapter(run: RunFolder) -> Path:
 
 
 def _batch_items(context: StageContext, arm: Arm) -> int:
-    """Rows of a batch: as the settings say or, for the SFT arm, as the base arm had them; halved each time memory ran out."""
+    """Rows of a batch: as the settings say, as the base arm had them, or as memory allows where it ran out: the fewest of these."""
     before = arm_files.read_conditions(context.run, "base") if arm == "sft" else None
-    most = context.config.eval.batch_items if before is None else min(context.config.eval.batch_items, before.batch_items)
-    return max(1, most >> context.out_of_memory_restarts)
+    fits = read_run_plan(context.run).most_batch_items
+    known = (context.config.eval.batch_items, None if before is None else before.batch_items, fits)
+    return min(items for items in known if items is not None)
+
+
+def _rehearse(session: _Session, arm: Arm) -> None:
+    """Before the first batch of a stage: decode the one that needs most to its full length, and keep nothing of it."""
+    context, device = session.context, session.decoder.loaded.device
+    if arm_file(context.run, arm).exists() or not preflight.wanted(context.config.engine, device):
+        return
+    began_s, watch = time.monotonic(), MemoryWatch(DeviceGauge(device))
+    batch = max(session.plan.batches, key=lambda batch: batch.width * len(batch.ids))
+    watch.begin()
+    session.decoder.rehearse(batch)
+    measured = Preflight(
+        tokens=len(batch.ids) * (batch.width + context.config.eval.max_new_tokens), predicted_peak_bytes=None,
+        measured_peak_bytes=watch.peak_bytes, elapsed_s=round(time.monotonic() - began_s, 4),
+    )  # fmt: skip
+    context.emit(preflight.told(context.run, arm, measured))
+
+
+def _did_not_fit(context: StageContext, arm: Arm, error: BatchDidNotFitError) -> None:
+    """Write down that a batch did not fit, so that both arms are split. Raises: MemoryRanOutError, or EngineError for one item alone."""
+    batch, rows = error.batch, len(error.batch.ids)
+    if rows == 1:
+        raise EngineError(
+            f"item {batch.ids[0]} alone does not fit into GPU memory ({shortened(str(error))}); lower eval.max_new_tokens, take a GPU with more memory, "
+            "or end other processes on it"
+        )
+    for event in told_and_kept(context.run, stage=arm, reason=str(error), batch=batch.index, batch_items=rows):
+        context.emit(event)
 
 
 def _warn_of_length(context: StageContext, plan: BatchPlan, positions: int | None) -> None:

@@ -19,11 +19,13 @@ from engine.compute.loader import LoadedModel
 from engine.compute.lora import ADAPTER_CONFIG_FILE, ADAPTER_FILE, adapter_bytes
 from engine.compute.provenance import git_sha
 from engine.protocol.events import AdapterSaved
-from engine.protocol.provenance import DatasetSource, TrainingManifest, TrainingOutcome
+from engine.protocol.plans import PlanEstimate
+from engine.protocol.provenance import ComputeRecord, DatasetSource, TrainingManifest, TrainingOutcome
 from engine.protocol.stage_context import StageContext
 from engine.store.atomic import atomic_folder, atomic_write
 from engine.store.disk_patience import once_there_is_room
 from engine.store.hashes import sha256_bytes
+from engine.store.run_plan import read_run_plan
 from engine.store.stages import TrainingSuccess, write_training_success
 
 
@@ -41,6 +43,14 @@ class LoopOutcome(Protocol):
     @property
     def adapter_step(self) -> int:
         """The step whose adapter is in the model."""
+
+    @property
+    def chosen(self) -> PlanEstimate:
+        """The compute plan of this worker."""
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most that was allocated on the GPU at once."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +115,29 @@ def _manifest(
         session_manifest=config.data.session_manifest,
         base_model=loaded.provenance,
         trainable_parameters=adapter.parameters,
-        outcome=_outcome(outcome, loaded.device),
+        outcome=_outcome(outcome),
         adapter=str(run.adapter),
         adapter_sha256=sha256,
         checkpoints=tuple(str(path) for path in sorted(run.checkpoints.glob("step-*"))),
         success_marker=str(run.success_marker),
         evaluation=str(run.evaluation),
+        compute=_compute(context, outcome),
         threads=torch.get_num_threads(),
         environment=versions() | {"device": loaded.provenance.device},
     )
 
 
-def _outcome(outcome: LoopOutcome, device: torch.device) -> TrainingOutcome:
+def _compute(context: StageContext, outcome: LoopOutcome) -> ComputeRecord:
+    known = read_run_plan(context.run)
+    return ComputeRecord(
+        plan=outcome.chosen,
+        measured_peak_bytes=outcome.peak_bytes,
+        preflights=known.preflights,
+        recoveries=known.recoveries,
+    )
+
+
+def _outcome(outcome: LoopOutcome) -> TrainingOutcome:
     state = outcome.state
     unit = 1 if sys.platform == "darwin" else 1024
     return TrainingOutcome(
@@ -128,6 +149,6 @@ def _outcome(outcome: LoopOutcome, device: torch.device) -> TrainingOutcome:
         best_loss=state.best_loss,
         last_loss=state.losses[-1].loss if state.losses else None,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
-        peak_allocated_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        peak_allocated_bytes=outcome.peak_bytes,
         exact=state.exact,
     )

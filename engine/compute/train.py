@@ -2,48 +2,54 @@
 
 The loop is plain torch. Accelerate is not used for it: one device, one process, our own packing, accumulation, seeding and
 checkpoints leave it nothing to do but divide the loss by its own count of micro-steps. Nothing here emits: the caller does. It refuses
-an optimizer step on a loss or gradient that is not finite.
+an optimizer step on a loss or gradient that is not finite, and to checkpoint weights that are not those of a completed step.
 """
 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import torch
 
+from engine.compute import preflight
 from engine.compute.adapter_bank import AdapterBank
-from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState
+from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState, on_cpu
+from engine.compute.checkpoint_writer import CheckpointWriter
 from engine.compute.finish import TrainedAdapter, finish_training
 from engine.compute.gradients import BatchGradients
 from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel, load_clean_model
 from engine.compute.lora import adapter_config_bytes, attach_lora
-from engine.compute.memory import memory_now
+from engine.compute.memory import DeviceGauge, MemoryWatch
 from engine.compute.optimizers import build_optimizer
 from engine.compute.planned_model import carry_out
+from engine.compute.planning import choose_compute_plan
+from engine.compute.ran_out import told_and_kept
+from engine.compute.resuming import changes_since, course_sha256
 from engine.compute.training_set import TrainingSet, read_training_set
-from engine.core.packing import EpochPlan, StepPlan, plan_epoch, plan_rows, steps_per_epoch
+from engine.core.loss_spikes import WINDOW_STEPS, usual_before_spike
+from engine.core.out_of_memory import is_out_of_memory
+from engine.core.packing import StepPlan, plan_epochs, plan_rows, widest_to_come
 from engine.core.schedule import learning_rate
-from engine.protocol.errors import DiskFullError, NonFiniteLossError, StopRequested
+from engine.protocol.errors import DisplacedError, NonFiniteLossError, StopRequested
 from engine.protocol.events import (
     CheckpointFailed,
-    CheckpointWritten,
     DevEvaluated,
     Event,
+    LossSpiked,
+    PreflightMeasured,
     Rewound,
     StepTrained,
     TrainingPlanned,
     TrainingStoppedEarly,
     Warned,
 )
-from engine.protocol.plans import ComputePlan
+from engine.protocol.plans import PlanEstimate
+from engine.protocol.recoveries import Preflight
 from engine.protocol.stage_context import StageContext
-from engine.store.hashes import digest
 
-CHECKPOINT_EVERY_S = 300.0
 DEV_PER_EPOCH = 4
 
 
@@ -56,8 +62,9 @@ def train_stage(context: StageContext, *, gated_sha256: str | None = None) -> No
     """
     loaded = load_clean_model(context.config, emit=context.emit)
     data = read_training_set(context.config, loaded, gated_sha256=gated_sha256)
+    chosen = choose_compute_plan(context, loaded, data)
     model = attach_lora(loaded.model, context.config.train, context.config.run.seed)
-    trainer = Trainer(context, loaded, model, data)
+    trainer = Trainer(context, loaded, model, data, chosen)
     context.emit(trainer.planned())
     for event in trainer.train():
         context.emit(event)
@@ -66,41 +73,46 @@ def train_stage(context: StageContext, *, gated_sha256: str | None = None) -> No
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the loop ended: its last state, the steps that were planned, and the step whose adapter is in the model."""
+    """How the loop ended: its last state, the steps that were planned, and the step whose adapter is in the model.
+
+    `peak_bytes` is the most that was allocated at once, None where the device tells nothing.
+    """
 
     state: TrainerState
     steps: int
     adapter_step: int
-
-
-@dataclass
-class _Saved:
-    """When the last checkpoint was written, by step and clock."""
-
-    step: int = 0
-    ended: str = ""
-    at_s: float = field(default_factory=time.monotonic)
+    chosen: PlanEstimate
+    peak_bytes: int | None
 
 
 class Trainer:
     """The training loop of one model and one dataset; everything it will do is planned when it is made."""
 
-    def __init__(self, context: StageContext, loaded: LoadedModel, model: Any, data: TrainingSet) -> None:
+    def __init__(self, context: StageContext, loaded: LoadedModel, model: Any, data: TrainingSet, chosen: PlanEstimate) -> None:
         self._context, self._loaded, self._model, self._data = context, loaded, model, data
         self._settings, self._seed = context.config.train, context.config.run.seed
-        self._row_tokens = max(self._settings.row_tokens, self._settings.max_seq_len)
-        compute_plan = ComputePlan(row_tokens=self._row_tokens)
-        self._plans = self._plan_epochs()
-        self._steps = sum(len(plan.steps) for plan in self._plans)
+        self._chosen, self._row_tokens = chosen, chosen.plan.row_tokens
+        self._plans = plan_epochs(
+            data.train.examples, seed=self._seed, epochs=self._settings.epochs, batch_examples=self._settings.batch_examples,
+            row_tokens=self._row_tokens,
+        )  # fmt: skip
+        self._steps, self._widest_to_come = len(self._plans), widest_to_come(self._plans)
         self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, self._row_tokens)
-        planned = carry_out(compute_plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
+        planned = carry_out(chosen.plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
         self._bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
         self._optimizer = build_optimizer(self._settings, [self._bank.master])
         self._gradients = BatchGradients(planned, self._bank, device=loaded.device, pad_id=loaded.pad_id, seed=self._seed)
         self._loss = self._gradients.loss
-        self._checkpoints = CheckpointFolder(context.run.checkpoints, digest=self._digest(), keep=self._settings.keep_checkpoints)
-        self._state, self._saved = TrainerState(), _Saved()
+        self._checkpoints = CheckpointFolder(
+            context.run.checkpoints, config_sha256=course_sha256(context.config, loaded), data_sha256=data.source.examples_sha256,
+            keep=self._settings.keep_checkpoints,
+        )  # fmt: skip
+        self._writer = CheckpointWriter(self._checkpoints, self._settings)
+        self._memory = MemoryWatch(DeviceGauge(loaded.device))
+        self._state = TrainerState()
         self._best: dict[str, torch.Tensor] | None = None
+        # False while weights and moments are not those of a completed step
+        self._whole = True
 
     def planned(self) -> TrainingPlanned:
         """What `train` will do."""
@@ -114,7 +126,7 @@ class Trainer:
             steps=self._steps,
             epochs=self._settings.epochs,
             row_tokens=self._row_tokens,
-            longest_row_tokens=max(plan.longest_row_tokens for plan in self._plans),
+            longest_row_tokens=self._widest_to_come[0],
             trainable_parameters=self._bank.parameters,
         )
 
@@ -125,56 +137,139 @@ class Trainer:
     def outcome(self) -> Outcome:
         """How it went, once `train` is exhausted."""
         best = self._state.best_step
-        return Outcome(self._state, self._steps, self._state.step if best is None else best)
+        adapter_step = self._state.step if best is None else best
+        return Outcome(self._state, self._steps, adapter_step, self._chosen, self._memory.peak_bytes)
 
     def train(self) -> Iterator[Event]:
         """Resume, then step by step to the end or an early stop; the model then holds the adapter of the best dev loss.
 
-        Raises: StopRequested and NonFiniteLossError, both after a checkpoint of the last good step.
+        Raises: StopRequested, NonFiniteLossError and MemoryRanOutError, each after a checkpoint of the last good step.
         """
-        yield from self._resume()
+        ran_out = None
+        try:
+            yield from self._resume()
+            yield from self._loop()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            # only its text, as the exception holds the tensors of every frame that it came through
+            ran_out = str(error)
+        finally:
+            self._writer.join()
+        if ran_out is not None:
+            yield from self._ran_out(ran_out)
+        yield from self._take_best()
+
+    def _loop(self) -> Iterator[Event]:
         self._model.train()
+        if self._state.step < self._steps and preflight.wanted(self._context.config.engine, self._loaded.device):
+            yield self._preflight()
+        yield from self._assess()
         while not self._state.ended:
             if self._context.stop_requested():
                 yield from self._checkpoint()
+                yield from self._writer.settle()
                 raise StopRequested(self._state.step)
             yield from self._step(self._state.step + 1)
-            improved = False
-            if self._dev_due():
-                evaluated = self._evaluate()
-                improved = evaluated.best_step == evaluated.step
-                yield evaluated
-            self._settle_end()
-            if self._checkpoint_due() or improved:
-                yield from self._checkpoint()
-        yield from self._take_best()
+            yield from self._assess()
+            yield from self._writer.finished()
+        yield from self._writer.settle()
+
+    def _assess(self) -> Iterator[Event]:
+        """After a step, or after resuming one that was not assessed: dev loss, end of training, checkpoint."""
+        improved = False
+        if self._dev_due():
+            evaluated = self._evaluate()
+            improved = evaluated.best_step == evaluated.step
+            yield evaluated
+        self._settle_end()
+        # the request is taken at every look, or one that came with a checkpoint that was due would be obeyed twice
+        asked = self._context.take_checkpoint_request()
+        if self._state.step and (asked or improved or self._writer.due(self._state)):
+            yield from self._checkpoint()
 
     def _step(self, step: int) -> Iterator[Event]:
         """One optimizer step over one effective batch."""
         began_s = time.monotonic()
-        plan = self._plan(step)
+        self._memory.begin()
+        plan = self._plans[step - 1]
         rate = learning_rate(step, steps=self._steps, peak=self._settings.lr, warmup_share=self._settings.warmup_share)
         loss, grad_norm = self._accumulate(plan, step)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self._bank.zero_grad()
             yield from self._checkpoint()
+            yield from self._writer.settle()
             raise NonFiniteLossError(self._diagnosis(plan, step, rate, loss, grad_norm))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer.step()
-        self._bank.zero_grad()
-        self._bank.publish()
+        self._update()
+        usual = usual_before_spike([record.loss for record in self._state.losses[-WINDOW_STEPS:]], loss)
         self._state.step = step
         self._state.losses.append(StepRecord(step, loss, rate, grad_norm))
         yield StepTrained(
             step=step, steps=self._steps, epoch=step * self._settings.epochs / self._steps, loss=loss, learning_rate=rate,
             grad_norm=grad_norm, tokens=plan.tokens, response_tokens=plan.response_tokens, micro_steps=len(plan.rows),
-            elapsed_s=round(time.monotonic() - began_s, 4), memory=memory_now(self._loaded.device),
+            elapsed_s=round(time.monotonic() - began_s, 4),
+            memory=self._memory.after_step(plan.widest_row_tokens, self._widest_to_come[step] or None),
+        )  # fmt: skip
+        if usual is not None:
+            yield LossSpiked(step=step, loss=loss, usual=usual)
+
+    def _update(self) -> None:
+        """The optimizer's step; one that fails half-way leaves weights that are never checkpointed."""
+        self._whole = False
+        self._optimizer.step()
+        self._bank.zero_grad()
+        self._bank.publish()
+        self._whole = True
+
+    def _preflight(self) -> PreflightMeasured:
+        """Try the heaviest rows to come, optimizer step included, and put everything back as a resume does."""
+        began_s, device = time.monotonic(), self._loaded.device
+        before = self._snapshot()
+        rows = preflight.heaviest_rows(
+            (row for plan in self._plans[self._state.step :] for row in plan.rows),
+            self._chosen.plan.buckets if self._chosen.plan.graph else (),
+        )
+        self._memory.begin()
+        with preflight.randomness_kept(device):
+            for row in rows:
+                self._accumulate(StepPlan((row,)), 0)
+            self._update()
+        self._whole = False
+        peak = self._memory.measured(rows[0].width)
+        self._put_back(before)
+        self._whole = True
+        measured = Preflight(
+            tokens=rows[0].width, predicted_peak_bytes=self._chosen.peak_bytes or None, measured_peak_bytes=peak,
+            elapsed_s=round(time.monotonic() - began_s, 4),
+        )  # fmt: skip
+        return preflight.told(self._context.run, "train", measured)
+
+    def _ran_out(self, text: str) -> Iterator[Event]:
+        """Memory ran out: keep the completed step, tell it, and end so that the next worker takes a plan that needs less.
+
+        Raises: MemoryRanOutError always.
+        """
+        self._bank.zero_grad()
+        if self._loaded.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._whole and self._state.step:
+            try:
+                yield from self._checkpoint()
+                yield from self._writer.settle()
+            except DisplacedError:
+                raise
+            except Exception as error:
+                yield CheckpointFailed(step=self._state.step, reason=f"after memory ran out: {error}")
+        yield from told_and_kept(
+            self._context.run, stage="train", reason=text, step=self._state.step, plan=self._chosen.name,
+            predicted_peak_bytes=self._chosen.peak_bytes,
         )  # fmt: skip
 
     def _accumulate(self, plan: StepPlan, step: int) -> tuple[float, float]:
         """Gradients of the mean loss over the batch's response tokens, clipped; returns that loss and the norm before clipping."""
-        following = self._plan(step + 1).rows[0] if step < self._steps else None
+        following = self._plans[step].rows[0] if step < self._steps else None
         total = self._gradients.of(plan, self._data.train.examples, step, following)
         norm = torch.nn.utils.clip_grad_norm_([self._bank.master], self._settings.max_grad_norm)
         loss, grad_norm = torch.stack([total, norm]).tolist()
@@ -208,35 +303,30 @@ class Trainer:
             state.ended = "early"
 
     def _dev_due(self) -> bool:
-        every = self._settings.dev_every_steps or max(1, round(len(self._plans[0].steps) / DEV_PER_EPOCH))
-        return bool(self._dev_rows) and (self._state.step % every == 0 or self._state.step == self._steps)
-
-    def _checkpoint_due(self) -> bool:
-        every = self._settings.checkpoint_every_steps
-        by_time = time.monotonic() - self._saved.at_s >= CHECKPOINT_EVERY_S
-        due = self._state.step % every == 0 if every else by_time
-        return self._context.take_checkpoint_request() or due or bool(self._state.ended)
+        state = self._state
+        if not state.step or not self._dev_rows or (state.dev and state.dev[-1].step == state.step):
+            return False
+        every = self._settings.dev_every_steps or max(1, round(self._steps / self._settings.epochs / DEV_PER_EPOCH))
+        return state.step % every == 0 or state.step == self._steps
 
     def _checkpoint(self) -> Iterator[Event]:
-        """Write a checkpoint of the state as it is, unless it is on the disk already; a failure is an event, not an end."""
-        state, began_s = self._state, time.monotonic()
-        if (state.step, state.ended) == (self._saved.step, self._saved.ended):
-            return
-        self._context.check_ownership()
+        """Begin to write a checkpoint of the state as it is, unless it is on the disk already; a failure is an event, not an end."""
+        if not self._writer.has(self._state):
+            self._context.check_ownership()
+            yield from self._writer.start(self._snapshot())
+
+    def _snapshot(self) -> Checkpoint:
+        state = self._state.copy()
         best = self._best if state.best_step != state.step else None
-        try:
-            written = self._checkpoints.write(
-                Checkpoint(state, self._bank.tensors(), self._optimizer.state_dict(), best, versions(), torch.get_num_threads())
-            )
-        except (DiskFullError, OSError) as error:
-            self._saved.at_s = time.monotonic()
-            yield CheckpointFailed(step=state.step, reason=str(error))
-            return
-        self._saved = _Saved(state.step, state.ended)
-        yield CheckpointWritten(
-            step=state.step, path=str(written.path), size_bytes=written.size_bytes,
-            elapsed_s=round(time.monotonic() - began_s, 4), kept=written.kept,
+        return Checkpoint(
+            state, self._bank.tensors(), on_cpu(self._optimizer.state_dict()), best, self._chosen.plan, versions(),
+            torch.get_num_threads(),
         )  # fmt: skip
+
+    def _put_back(self, kept: Checkpoint) -> None:
+        """Weights and moments as they were, in place."""
+        self._bank.restore(kept.adapter)
+        self._optimizer.load_state_dict(kept.optimizer)
 
     def _resume(self) -> Iterator[Event]:
         """Take up the newest whole checkpoint, if there is one."""
@@ -251,19 +341,15 @@ class Trainer:
             yield Rewound(step=self._state.step)
 
     def _restore(self, found: Checkpoint) -> Iterator[Event]:
-        self._bank.restore(found.adapter)
-        self._optimizer.load_state_dict(found.optimizer)
-        self._state, self._saved = found.state, _Saved(found.state.step, found.state.ended)
+        self._put_back(found)
+        self._state = found.state
+        self._writer.resumed(found.state)
         if found.state.best_step is not None:
             self._best = found.adapter if found.best is None else found.best
-        now = versions() | {"threads": str(torch.get_num_threads())}
-        before = found.versions | {"threads": str(found.threads)}
-        changed = [f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}" for name in sorted(now | before)
-                   if now.get(name) != before.get(name)]  # fmt: skip
-        if changed:
+        if changed := changes_since(found, self._chosen.plan):
             self._state.exact = False
-            yield Warned(text=f"the checkpoint of step {found.state.step} was written with other versions ({'; '.join(changed)}); "
-                              "training goes on, but not to the last bit as if it had never stopped")  # fmt: skip
+            yield Warned(text=f"the checkpoint of step {found.state.step} was written under another plan or other versions "
+                              f"({'; '.join(changed)}); training goes on, but not to the last bit as if it had never stopped")  # fmt: skip
 
     def _take_best(self) -> Iterator[Event]:
         """Put the adapter of the best dev loss into the model, where there is a dev split."""
@@ -273,33 +359,6 @@ class Trainer:
         if self._state.ended == "early":
             yield TrainingStoppedEarly(step=self._state.step, best_step=best_step, best_loss=best_loss)
         self._bank.restore(self._best)
-
-    def _plan_epochs(self) -> tuple[EpochPlan, ...]:
-        return tuple(
-            plan_epoch(
-                self._data.train.examples, seed=self._seed, epoch=epoch, batch_examples=self._settings.batch_examples,
-                row_tokens=self._row_tokens,
-            )
-            for epoch in range(self._settings.epochs)
-        )  # fmt: skip
-
-    def _plan(self, step: int) -> StepPlan:
-        epoch, place = divmod(step - 1, steps_per_epoch(len(self._data.train.examples), self._settings.batch_examples))
-        return self._plans[epoch].steps[place]
-
-    def _digest(self) -> str:
-        """Content hash of everything that decides the course of training, besides versions, threads and the device."""
-        loaded, unimportant = self._loaded.provenance, {"keep_checkpoints": 0, "checkpoint_every_steps": 0}
-        return digest(
-            {
-                "train": msgspec.to_builtins(self._settings) | unimportant,
-                "seed": self._seed,
-                "model": {file.name: file.sha256 for file in loaded.files},
-                "arithmetic": [loaded.quantization, loaded.compute_dtype],
-                "tokens": [loaded.end_id, loaded.pad_id],
-                "examples": self._data.source.examples_sha256,
-            }
-        )
 
     def _diagnosis(self, plan: StepPlan, step: int, rate: float, loss: float, grad_norm: float) -> str:
         names = [self._data.names[index] for row in plan.rows for index in row.examples]

@@ -36,6 +36,11 @@ class StepPlan:
         return sum(row.tokens for row in self.rows)
 
     @property
+    def widest_row_tokens(self) -> int:
+        """Width of the widest row, which decides the step's peak of the memory."""
+        return max((row.width for row in self.rows), default=0)
+
+    @property
     def response_tokens(self) -> int:
         """Learnt tokens: what the step's loss is averaged over."""
         return sum(row.response_tokens for row in self.rows)
@@ -51,7 +56,7 @@ class EpochPlan:
     @property
     def longest_row_tokens(self) -> int:
         """Width of the widest row, which decides the peak of the memory."""
-        return max((row.width for step in self.steps for row in step.rows), default=0)
+        return max((step.widest_row_tokens for step in self.steps), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +131,23 @@ def plan_epoch(
     return EpochPlan(epoch, tuple(StepPlan(plan_rows(batch, examples, row_tokens, buckets)) for batch in batches))
 
 
-def steps_per_epoch(examples: int, batch_examples: int) -> int:
-    """Optimizer steps of one epoch."""
-    return -(-examples // batch_examples)
+def plan_epochs(
+    examples: Sequence[Example], *, seed: int, epochs: int, batch_examples: int, row_tokens: int
+) -> tuple[StepPlan, ...]:
+    """Every step of a whole training, in order."""
+    plans = (
+        plan_epoch(examples, seed=seed, epoch=epoch, batch_examples=batch_examples, row_tokens=row_tokens)
+        for epoch in range(epochs)
+    )
+    return tuple(step for plan in plans for step in plan.steps)
+
+
+def widest_to_come(steps: Sequence[StepPlan]) -> list[int]:
+    """By completed steps (0 … all): the width of the widest row of the steps that are left, 0 after the last."""
+    widest = [0]
+    for step in reversed(steps):
+        widest.append(max(widest[-1], step.widest_row_tokens))
+    return widest[::-1]
 
 
 def pack(row: RowPlan, examples: Sequence[Example], pad_id: int) -> PackedRow:

@@ -95,9 +95,10 @@ class TrainTable(Table, frozen=True):
     patience: Annotated[
         int, Meta(ge=0, description="dev evaluations without a better loss before training stops early; 0 never stops early")
     ] = 3
-    checkpoint_every_steps: Annotated[
-        int, Meta(ge=0, description="steps between checkpoints; 0 means about one every five minutes")
-    ] = 0
+    checkpoint_every_s: Annotated[
+        float, Meta(ge=0, description="seconds between checkpoints, which are written beside the training; 0 goes by steps alone")
+    ] = 300.0
+    checkpoint_every_steps: Annotated[int, Meta(ge=0, description="steps between checkpoints; 0 goes by the clock alone")] = 0
     keep_checkpoints: Annotated[
         int, Meta(ge=1, description="newest checkpoints kept, besides the one with the best dev loss")
     ] = 2
@@ -197,6 +198,14 @@ class EngineTable(Table, frozen=True):
         int, Meta(ge=0, description="CPU threads, fixed because it changes the last bits; 0 takes the physical cores, at most 8")
     ] = 0
     share_gpu: Annotated[bool, Meta(description="start although another run holds this GPU")] = False
+    preflight: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="try the longest row and the largest batch before they count; auto does so on a GPU"),
+    ] = "auto"
+    deterministic: Annotated[
+        bool,
+        Meta(description="on a GPU bit-identical repetition, attention included, for some speed; a CPU always repeats itself"),
+    ] = False
     max_restarts: Annotated[
         int, Meta(ge=0, le=10, description="restarts of a lost worker without progress before the run fails")
     ] = 3

@@ -61,6 +61,10 @@ class DisplacedError(EngineError):
     """Another supervisor took over the run; this one must write nothing more."""
 
 
+class MemoryRanOutError(EngineError):
+    """GPU memory ran out; what was done is kept and plan.json knows, so that the next worker takes a plan that needs less."""
+
+
 class NonFiniteLossError(EngineError):
     """The loss or the gradient norm was not finite; raised before the optimizer step, so the weights are still good."""
 

@@ -23,7 +23,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Memory at one moment. GPU figures are None on the CPU; `device_used_bytes` counts every process on the card.
 
     The forecast: with the largest row still to come (`largest_row_tokens`) torch's peak will be `predicted_peak_bytes`, which leaves
-    `headroom_bytes` of the card. `fragmentation_bytes` is reserved but not allocated; `others_bytes` belongs to other processes.
+    `headroom_bytes` of the card. `fragmentation_bytes` is reserved beyond the most that was ever allocated at once; `others_bytes` belongs
+    to other processes.
     """
 
     rss_bytes: int

@@ -7,6 +7,10 @@ from typing import Any
 
 import msgspec
 
+from engine.protocol.events import Stage
+from engine.protocol.plans import PlanEstimate
+from engine.protocol.recoveries import Preflight, Recovery
+
 
 class SentinelOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt that was completed greedily right after loading. An advisory one never stops anything."""
@@ -70,7 +74,7 @@ class DatasetSource(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How training went. Losses are nats a response token; `best_step` is None without a dev split; `ended` is complete or early.
 
-    `exact` is False where a checkpoint of other library versions or threads was resumed.
+    `exact` is False where a checkpoint of another compute plan, other library versions or other threads was resumed.
     """
 
     steps_planned: int
@@ -83,6 +87,18 @@ class TrainingOutcome(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_bytes: int
     peak_allocated_bytes: int | None
     exact: bool = True
+
+
+class ComputeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The compute plan with its predicted peak (`plan.peak_bytes`), what was measured, and each time that GPU memory ran out.
+
+    Peaks are torch's, in bytes; None where the device tells none. `preflights` are by stage, as far as they were run by then.
+    """
+
+    plan: PlanEstimate
+    measured_peak_bytes: int | None
+    preflights: dict[Stage, Preflight] = {}
+    recoveries: tuple[Recovery, ...] = ()
 
 
 class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,5 +120,6 @@ class TrainingManifest(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: tuple[str, ...]
     success_marker: str
     evaluation: str
+    compute: ComputeRecord | None = None
     threads: int
     environment: dict[str, str]

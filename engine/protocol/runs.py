@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "overrides.json"
 
     @property
+    def plan(self) -> Path:
+        """The compute plan, what preflights measured, and when GPU memory ran out."""
+        return self.path / "plan.json"
+
+    @property
     def journal(self) -> Path:
         """The event journal."""
         return self.path / "events.jsonl"

@@ -26,10 +26,6 @@ class StageContext(Protocol):
     def emit(self) -> Callable[[Event], None]:
         """Sends an event to the supervisor."""
 
-    @property
-    def out_of_memory_restarts(self) -> int:
-        """How often workers of this stage ran out of GPU memory."""
-
     def stop_requested(self) -> bool:
         """True once the stage should save and end."""
 

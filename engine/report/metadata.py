@@ -8,9 +8,12 @@ from pathlib import Path
 
 from engine.protocol.arms import arm_file
 from engine.protocol.evaluation import Metadata
+from engine.protocol.recoveries import recovery_text
 from engine.protocol.runs import RunFolder
+from engine.report.measured import training_manifest
 from engine.report.run_records import RunRecords
 from engine.store.hashes import sha256_file
+from engine.store.run_plan import read_run_plan
 
 
 def metadata(run: RunFolder, records: RunRecords, created_at: str | None) -> Metadata:
@@ -35,7 +38,7 @@ def metadata(run: RunFolder, records: RunRecords, created_at: str | None) -> Met
         data_sha256=_hashes(run, records),
         prereg_hash=records.prereg.hash,
         created_at=created_at,
-        notes=tuple(_notes(records)),
+        notes=(*_notes(records), *_recoveries(run)),
     )
 
 
@@ -48,6 +51,14 @@ def _hashes(run: RunFolder, records: RunRecords) -> dict[str, str]:
         "base_records": sha256_file(arm_file(run, "base")),
         "sft_records": sha256_file(arm_file(run, "sft")),
     }
+
+
+def _recoveries(run: RunFolder) -> Iterator[str]:
+    """Each time that GPU memory ran out; equal sentences once."""
+    yield from dict.fromkeys(recovery_text(recovery) for recovery in read_run_plan(run).recoveries)
+    manifest = training_manifest(run)
+    if manifest is not None and not manifest.outcome.exact:
+        yield "training was resumed under another compute plan, other versions or threads, so not to the last bit as if never stopped"
 
 
 def _notes(records: RunRecords) -> Iterator[str]:

@@ -24,6 +24,7 @@ from engine.store.ownership import Ownership, displaced
 from engine.store.stages import blocking_gates, stage_complete
 from engine.supervisor.drain import EventLines
 from engine.supervisor.gpu_queue import GpuQueue
+from engine.supervisor.recoveries import Recoveries, out_of_memory_mend
 from engine.supervisor.requests import Requests, take_commands
 from engine.supervisor.restarts import Restarts
 from engine.supervisor.story import Story
@@ -31,6 +32,9 @@ from engine.supervisor.worker import Worker, WorkerEnd, worker_environment
 
 LOOK_S = 0.5
 BLOCKED, BAD_INPUT, FAILED, STOPPED = 1, 2, 4, 75
+
+_HOST_MEMORY = "the host's memory is too small for this run"
+_LOOK = "engine.log has the whole story; then resume"
 
 WorkerCommand = Callable[[RunFolder, Stage], Sequence[str]]
 
@@ -55,7 +59,7 @@ class StageLoop:
         self._parts = parts
         self._restarts = Restarts(parts.config.engine.max_restarts)
         self._named: ev.WorkerFailed | None = None
-        self._out_of_memory = 0
+        self._recoveries = Recoveries(parts.run)
         self._gpu = GpuQueue(parts.config.engine, parts.run.run_id)
         self._worker: Worker | None = None
 
@@ -75,7 +79,6 @@ class StageLoop:
     def _stage(self, stage: Stage) -> int | None:
         """Bring `stage` to its end; an exit status where the run rests before."""
         began_s, attempt = time.monotonic(), 0
-        self._out_of_memory = 0
         while self._may_go_on(stage):
             attempt += 1
             self._tell(ev.StageStarted(stage=stage, attempt=attempt))
@@ -108,6 +111,7 @@ class StageLoop:
         for folder in (run.path, run.checkpoints, run.eval):
             sweep(folder)
         self._named = None
+        self._recoveries.worker_starts()
         self._parts.log.forget_tail()
         worker = self._worker = self._start(stage)
         self._note_worker(worker.pid)
@@ -133,7 +137,6 @@ class StageLoop:
                 # the worker's folder is the run's, so a relative default would be inside it
                 SLUICE_WORKSPACE=str(workspace_of(parts.run)),
                 SLUICE_OWNER=parts.ownership.owner.uuid,
-                SLUICE_OUT_OF_MEMORY=str(self._out_of_memory),
             ),
             lines=EventLines(self._from_worker),
             output=parts.log.write,
@@ -186,16 +189,13 @@ class StageLoop:
         return self._lost(stage, end)
 
     def _lost(self, stage: Stage, end: WorkerEnd) -> int | None:
-        self._out_of_memory += self._named is not None and self._named.out_of_memory
-        why = _why_lost(stage, end, self._named)
+        why, out_of_memory = _why_lost(stage, end, self._named), self._named is not None and self._named.out_of_memory
+        if out_of_memory:
+            for event in self._recoveries.settle(stage, why):
+                self._tell(event)
         if not self._restarts.another():
-            return self._failed(
-                f"{why}, {self._restarts.limit} restarts without progress before it",
-                "the host's memory is too small for this run"
-                if end.kernel_oom
-                else "engine.log has the whole story; then resume",
-                FAILED,
-            )
+            mend = out_of_memory_mend(stage) if out_of_memory else _HOST_MEMORY if end.kernel_oom else _LOOK
+            return self._failed(f"{why}, {self._restarts.limit} restarts without progress before it", mend, FAILED)
         self._tell(ev.WorkerRestarted(reason=why, without_progress=self._restarts.without_progress, limit=self._restarts.limit))
         return None
 
@@ -220,6 +220,7 @@ class StageLoop:
 
     def _from_worker(self, event: ev.Event) -> None:
         self._restarts.see(event)
+        self._recoveries.see(event)
         if isinstance(event, ev.WorkerFailed):
             self._named = event
         self._tell(event)

@@ -24,6 +24,7 @@ from engine.protocol.events import (
     StepTrained,
     Warned,
 )
+from engine.protocol.plans import ComputePlan
 from engine.store import disk_patience
 from engine.store.stages import stage_complete
 
@@ -44,11 +45,11 @@ def made(step: int, best_step: int | None = None) -> Checkpoint:
         best_step=best_step, best_loss=None if best_step is None else 0.1, waited=2,
     )  # fmt: skip
     best = {name: value + 0.5 for name, value in tensors.items()} if best_step not in (None, step) else None
-    return Checkpoint(state, tensors, optimizer, best, {"torch": "1"}, 2)
+    return Checkpoint(state, tensors, optimizer, best, ComputePlan(row_tokens=64), {"torch": "1"}, 2)
 
 
-def folder(path: Path, digest: str = "d", keep: int = 2) -> CheckpointFolder:
-    return CheckpointFolder(path / "checkpoints", digest=digest, keep=keep)
+def folder(path: Path, settings: str = "s", data: str = "d", keep: int = 2) -> CheckpointFolder:
+    return CheckpointFolder(path / "checkpoints", config_sha256=settings, data_sha256=data, keep=keep)
 
 
 def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -62,6 +63,7 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     assert all(torch.equal(found.best[name], value) for name, value in expected.best.items())
     assert torch.equal(found.optimizer["state"][0]["exp_avg"], torch.ones(3, 2) / 3)
     assert found.optimizer["param_groups"] == [{"lr": 0.1}] and (found.versions, found.threads) == ({"torch": "1"}, 2)
+    assert found.plan == ComputePlan(row_tokens=64)
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
@@ -98,8 +100,10 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
 def test_a_checkpoint_of_other_settings_or_data_is_never_used(tmp_path: Path) -> None:
     folder(tmp_path).write(made(4))
     warnings: list[str] = []
-    assert folder(tmp_path, digest="other").newest(warnings) is None
-    assert "belongs to other settings or data" in warnings[0]
+    assert folder(tmp_path, settings="other").newest(warnings) is None
+    folder(tmp_path).write(made(4))
+    assert folder(tmp_path, data="other").newest(warnings) is None
+    assert ["other settings" in warnings[0], "other data" in warnings[1]] == [True, True]
 
 
 def test_no_checkpoint_is_no_warning(tmp_path: Path) -> None:

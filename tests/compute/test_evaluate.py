@@ -1,8 +1,9 @@
 """Both arms of an evaluation on a real tiny model with a real adapter: records, resume, staleness, noise floor, attempts."""
 
+import contextlib
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,12 +12,13 @@ import msgspec
 import pytest
 import torch
 
+from engine.compute.decode import Decoder
 from engine.compute.evaluate import evaluate_arm
 from engine.compute.libraries import AutoModelForCausalLM, peft
 from engine.protocol import events as ev
 from engine.protocol.arms import arm_file, items_with_outcomes, noise_file, read_arm, timing_file
 from engine.protocol.config import Config, EngineTable, EvalTable, ModelTable, Severity
-from engine.protocol.errors import GateBlockedError, InputError, StopRequested
+from engine.protocol.errors import EngineError, GateBlockedError, InputError, MemoryRanOutError, StopRequested
 from engine.protocol.gates import DatasetFacts, GateResult, GatesReport, read_gates
 from engine.protocol.items import CheckSpec, HeldOutItem
 from engine.protocol.runs import RunFolder
@@ -25,6 +27,7 @@ from engine.store.gate_results import write_gates
 from engine.store.hashes import sha256_file
 from engine.store.ledger import attempt_number, ledger_of
 from engine.store.preregistration import preregister
+from engine.store.run_plan import read_run_plan
 from engine.store.stages import TrainingSuccess, write_training_success
 
 Quantization = Literal["nf4", "none"]
@@ -40,7 +43,6 @@ class Stage:
     config: Config
     batches: int | None = None
     events: list[ev.Event] = field(default_factory=list)
-    out_of_memory_restarts: int = 0
 
     def emit(self, event: ev.Event) -> None:
         self.events.append(event)
@@ -238,16 +240,70 @@ def test_an_adapter_changed_after_training_or_not_trained_is_refused(new_run: Ne
     assert not ledger_of(run).exists()
 
 
-def test_after_memory_ran_out_both_arms_have_smaller_batches(new_run: NewRun) -> None:
+def test_after_memory_ran_out_both_arms_have_smaller_batches(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run, config = new_run()
-    evaluate_arm(Stage(run, config, out_of_memory_restarts=1), "base")
+    with out_of_memory_in_batches_of(4, monkeypatch), pytest.raises(MemoryRanOutError):
+        evaluate_arm(Stage(run, config), "base")
+    evaluate_arm(Stage(run, config), "base")
     stage = Stage(run, config)
-    evaluate_arm(stage, "sft")
-    assert [event.batches for event in stage.of(ev.EvaluationPlanned)] == [6]
-    assert [event.arm for event in stage.of(ev.EvaluationFinished)] == ["sft"]
-    later = Stage(run, config, out_of_memory_restarts=1)
+    with out_of_memory_in_batches_of(2, monkeypatch, adapter=True), pytest.raises(MemoryRanOutError):
+        evaluate_arm(stage, "sft")
+    (told,) = stage.of(ev.MemoryRanOut)
+    assert (told.stage, told.batch, told.reason) == ("sft", 0, "CUDA out of memory. Tried to allocate")
+    later = Stage(run, config)
     evaluate_arm(later, "sft")
     assert [(event.arm, event.batches) for event in later.of(ev.EvaluationPlanned)] == [("base", 11), ("sft", 11)]
+    assert any("batches of 1 items instead of 4" in event.text for event in later.of(ev.Warned))
+    assert [(one.stage, one.batch_items) for one in read_run_plan(run).recoveries] == [("base", 4), ("sft", 2)]
+    again = Stage(run, config)
+    evaluate_arm(again, "sft")
+    assert not again.of(ev.BatchEvaluated), "what was split once is not split again by every later worker"
+
+
+def test_one_item_that_does_not_fit_alone_ends_with_what_to_change(new_run: NewRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, config = new_run(batch_items=1)
+    with out_of_memory_in_batches_of(1, monkeypatch), pytest.raises(EngineError, match=r"item-\d+ alone .* eval.max_new_tokens"):
+        evaluate_arm(Stage(run, config), "base")
+    assert read_run_plan(run).recoveries == ()
+
+
+def test_a_rehearsal_decodes_the_heaviest_batch_in_full_first_and_changes_nothing(new_run: NewRun, monkeypatch) -> None:
+    run, config = new_run("plain")
+    evaluate_arm(Stage(run, config), "base")
+    decoded, real = [], Decoder.decode
+
+    def noted(self, prompts, **settings):
+        answers = real(self, prompts, **settings)
+        decoded.append((len(prompts), max(map(len, prompts)), {len(answer.token_ids) for answer in answers}))
+        return answers
+
+    monkeypatch.setattr(Decoder, "decode", noted)
+    rehearsed, config = new_run("rehearsed")
+    config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, preflight="on"))
+    stage = Stage(rehearsed, config)
+    evaluate_arm(stage, "base")
+    rows, width, lengths = decoded[0]
+    assert lengths == {8} and rows * width == max(rows * width for rows, width, _ in decoded)
+    (told,) = stage.of(ev.PreflightMeasured)
+    assert (told.what, told.tokens, told.measured_peak_bytes) == ("decode", rows * (width + 8), None)
+    assert stage.events.index(told) < stage.events.index(stage.of(ev.EvaluationPlanned)[0])
+    assert read_run_plan(rehearsed).preflights["base"].tokens == told.tokens
+    assert arm_file(rehearsed, "base").read_bytes() == arm_file(run, "base").read_bytes()
+
+
+@contextlib.contextmanager
+def out_of_memory_in_batches_of(rows: int, monkeypatch: pytest.MonkeyPatch, *, adapter: bool | None = None) -> Iterator[None]:
+    """Batches of `rows` or more do not fit; with `adapter` only those that it takes part in."""
+    real = Decoder.decode
+
+    def decode(self, prompts, *, state, **settings):
+        if len(prompts) >= rows and adapter in (None, state):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore")
+        return real(self, prompts, state=state, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Decoder, "decode", decode)
+        yield
 
 
 def test_gates_that_were_pending_are_settled(new_run: NewRun) -> None:

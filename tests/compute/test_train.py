@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.compute import resuming
 from engine.compute import train as training
 from engine.compute.loader import load_clean_model
 from engine.compute.lora import attach_lora
 from engine.compute.losses import RowLoss
+from engine.compute.planning import plain_plan
 from engine.compute.train import Trainer, read_training_set, train_stage
 from engine.protocol.config import Config, DataTable
 from engine.protocol.errors import ConfigError, DisplacedError, InputError, NonFiniteLossError, StopRequested
@@ -227,10 +229,11 @@ def test_dropout_is_drawn_anew_for_each_micro_step_and_not_carried(context_of: C
     context = context_of(dev_share=0.0, lora_dropout=0.5)
     loaded = load_clean_model(context.config, emit=lambda _: None)
     data = read_training_set(context.config, loaded)
-    trainer = Trainer(context, loaded, attach_lora(loaded.model, context.config.train, 3), data)
+    chosen = plain_plan(context.config.train)
+    trainer = Trainer(context, loaded, attach_lora(loaded.model, context.config.train, 3), data, chosen)
     trainer._model.train()
     trainer._bank.restore({name: value + 0.1 * ("lora_B" in name) for name, value in trainer._bank.tensors().items()})
-    plan = trainer._plan(1)
+    plan = trainer._plans[0]
     first = trainer._accumulate(plan, 1)
     torch.rand(7)
     trainer._bank.zero_grad()
@@ -244,7 +247,7 @@ def test_another_thread_count_is_said_and_recorded(context_of: Contexts, monkeyp
     with pytest.raises(StopRequested):
         train_stage(first)
     second = context_of()
-    monkeypatch.setattr(training, "versions", lambda: {"torch": "another"})
+    monkeypatch.setattr(resuming, "versions", lambda: {"torch": "another"})
     train_stage(second)
     assert any("torch" in event.text and "not to the last bit" in event.text for event in second.of(Warned))
     assert json.loads(second.run.training_manifest.read_bytes())["outcome"]["exact"] is False

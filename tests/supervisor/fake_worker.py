@@ -15,6 +15,7 @@ from typing import cast
 from engine.protocol import events as ev
 from engine.protocol.errors import EngineError, InputError, StopRequested
 from engine.protocol.events import Stage
+from engine.store.run_plan import read_run_plan
 from engine.worker_process import WorkerContext, run_stage, worker_context
 
 RECORD = '{"id":"i","types":["fact"],"instruction":"q","prompt_sha256":"0","token_ids":[],"text":"","success":true,"checks":[],"tokens":0,"stop":"end","batch":"0"}\n'
@@ -124,7 +125,7 @@ def act(context: WorkerContext, what: list[object]) -> None:
         case ["raise", "bug"]:
             raise KeyError("surprise\x1b[31m")
         case ["if-oom", int(times), list(inner)]:
-            if context.out_of_memory_restarts == times:
+            if len(read_run_plan(context.run).recoveries) == times:
                 act(context, inner)
         case _:
             raise ValueError(what)

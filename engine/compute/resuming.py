@@ -1,0 +1,48 @@
+"""Which checkpoints a training may go on from, and whether it is then exact.
+
+Settings and model decide the course; plan, versions and threads only its last bits. It refuses to call a resume exact where any of
+those changed.
+"""
+
+from typing import Any
+
+import msgspec
+import torch
+
+from engine.compute.checkpoint import Checkpoint
+from engine.compute.libraries import versions
+from engine.compute.loader import LoadedModel
+from engine.protocol.config import Config
+from engine.protocol.plans import ComputePlan
+from engine.store.hashes import digest
+
+_UNIMPORTANT = ("keep_checkpoints", "checkpoint_every_steps", "checkpoint_every_s")
+
+
+def course_sha256(config: Config, loaded: LoadedModel) -> str:
+    """Content hash of every setting that decides the course of training, besides plan, versions, threads and the device."""
+    found = loaded.provenance
+    return digest(
+        {
+            "train": msgspec.to_builtins(config.train) | dict.fromkeys(_UNIMPORTANT, 0),
+            "seed": config.run.seed,
+            "model": {file.name: file.sha256 for file in found.files},
+            "arithmetic": [found.quantization, found.compute_dtype],
+            "tokens": [loaded.end_id, loaded.pad_id],
+        }
+    )
+
+
+def changes_since(found: Checkpoint, plan: ComputePlan) -> list[str]:
+    """What changes the last bits and is not as it was when `found` was written, as `name old → new`."""
+    before = _conditions(found.versions, found.threads, found.plan)
+    now = _conditions(versions(), torch.get_num_threads(), plan)
+    return [
+        f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
+        for name in sorted(now | before)
+        if now.get(name) != before.get(name)
+    ]
+
+
+def _conditions(libraries: dict[str, str], threads: int, plan: ComputePlan) -> dict[str, Any]:
+    return {**libraries, "threads": threads} | {f"plan.{name}": value for name, value in msgspec.structs.asdict(plan).items()}
