@@ -3,27 +3,91 @@
 It refuses to change what is learnt: the effective batch, its order and its randomness are the same under every plan.
 """
 
+import os
+
+import torch
+
+from engine.compute.device import device_name
 from engine.compute.loader import LoadedModel
-from engine.compute.memory import DeviceGauge
+from engine.compute.memory import DeviceGauge, Gauge
 from engine.compute.training_set import TrainingSet
-from engine.protocol.config import TrainTable
+from engine.core.planner import (
+    DeviceFigures,
+    ModelShape,
+    Workload,
+    candidates,
+    choose,
+    cpu_figures,
+    forced_settings,
+    gpu_figures,
+    peak_of_row,
+)
+from engine.protocol.config import Config
 from engine.protocol.events import PlanChosen
 from engine.protocol.plans import ComputePlan, PlanEstimate
 from engine.protocol.stage_context import StageContext
-from engine.store.run_plan import note_chosen
+from engine.store.run_plan import note_chosen, read_run_plan
+
+MOST_REFUSED_TOLD = 8
 
 
-def choose_compute_plan(context: StageContext, loaded: LoadedModel, data: TrainingSet) -> PlanEstimate:
-    """The plan that this worker trains by; told as PlanChosen and kept in plan.json. Raises: ConfigError where none fits."""
-    chosen = plain_plan(context.config.train)
-    found = DeviceGauge(loaded.device).figures()
-    free_bytes = 0 if found is None else found.device_total - found.device_used + found.reserved - found.allocated
-    context.emit(PlanChosen(stage="train", chosen=chosen, free_bytes=free_bytes))
+def choose_compute_plan(
+    context: StageContext, loaded: LoadedModel, data: TrainingSet, gauge: Gauge | None = None
+) -> PlanEstimate:
+    """The plan that this worker trains by; told as PlanChosen and kept in plan.json.
+
+    `gauge` is that of the device's memory unless given. Raises: ConfigError where no plan fits or a forced choice cannot be had.
+    """
+    config = context.config
+    device = device_figures(loaded.device, gauge or DeviceGauge(loaded.device))
+    estimates = candidates(
+        shape_of(config, loaded), _workload(config, data), device, config,
+        failed_peaks=read_run_plan(context.run).failed_peaks("train"),
+    )  # fmt: skip
+    chosen = choose(estimates)
+    faster = estimates[: estimates.index(chosen)][:MOST_REFUSED_TOLD]
+    context.emit(
+        PlanChosen(stage="train", chosen=chosen, free_bytes=device.free_bytes, forced=forced_settings(config), refused=faster)
+    )
     note_chosen(context.run, chosen)
     return chosen
 
 
-def plain_plan(settings: TrainTable) -> PlanEstimate:
-    """Everything the plain way, nothing predicted (time and peak are 0)."""
-    row_tokens = max(settings.row_tokens, settings.max_seq_len)
-    return PlanEstimate(name="plain", plan=ComputePlan(row_tokens=row_tokens), step_s=0.0, peak_bytes=0)
+def bytes_per_token(config: Config, loaded: LoadedModel, plan: ComputePlan) -> float | None:
+    """The planner's slope of the peak over the width of a row, about the plan's widest; None for a model it does not know."""
+    shape, widest = shape_of(config, loaded), plan.row_tokens
+    if shape.unknown:
+        return None
+    wide, narrow = (peak_of_row(shape, plan, tokens, optimizer=config.train.optimizer) for tokens in (widest, widest // 2))
+    return (wide - narrow) / (widest - widest // 2)
+
+
+def shape_of(config: Config, loaded: LoadedModel) -> ModelShape:
+    """The shape of the loaded model with the adapters that the settings ask for."""
+    train = config.train
+    return ModelShape.from_config(
+        loaded.model.config.to_dict(), quantized=loaded.provenance.quantization != "none", lora_rank=train.lora_rank,
+        lora_targets=train.lora_targets, dropout=train.lora_dropout,
+    )  # fmt: skip
+
+
+def device_figures(device: torch.device, gauge: Gauge) -> DeviceFigures:
+    """The device as the planner sees it: what the loaded model holds counts as free, as a plan's peak has it in it."""
+    found = gauge.figures()
+    if found is None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return cpu_figures(total_bytes=page * os.sysconf("SC_PHYS_PAGES"), free_bytes=page * os.sysconf("SC_AVPHYS_PAGES"))
+    free_bytes, limit = found.device_total - found.device_used + found.reserved, gauge.limit_bytes()
+    return gpu_figures(
+        total_bytes=found.device_total if limit is None else min(limit, found.device_total),
+        free_bytes=free_bytes if limit is None else min(limit, free_bytes),
+        name=device_name(device), kind="rocm" if torch.version.hip else "cuda",
+    )  # fmt: skip
+
+
+def _workload(config: Config, data: TrainingSet) -> Workload:
+    return Workload.of_lengths(
+        [example.tokens for example in data.train.examples], response_tokens=data.train.response_tokens,
+        dev=[example.tokens for example in data.dev.examples], seed=config.run.seed, epochs=config.train.epochs,
+        batch_examples=config.train.batch_examples,
+    )  # fmt: skip

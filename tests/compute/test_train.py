@@ -15,8 +15,8 @@ from engine.compute import train as training
 from engine.compute.loader import load_clean_model
 from engine.compute.lora import attach_lora
 from engine.compute.losses import RowLoss
-from engine.compute.planning import plain_plan
 from engine.compute.train import Trainer, read_training_set, train_stage
+from engine.core.planner import plain_plan
 from engine.protocol.config import Config, DataTable
 from engine.protocol.errors import ConfigError, DisplacedError, InputError, NonFiniteLossError, StopRequested
 from engine.protocol.events import (
@@ -29,6 +29,7 @@ from engine.protocol.events import (
     TrainingStoppedEarly,
     Warned,
 )
+from engine.protocol.plans import PlanEstimate
 from engine.protocol.provenance import TrainingManifest
 from engine.store.hashes import sha256_file
 from engine.store.stages import stage_complete
@@ -229,7 +230,7 @@ def test_dropout_is_drawn_anew_for_each_micro_step_and_not_carried(context_of: C
     context = context_of(dev_share=0.0, lora_dropout=0.5)
     loaded = load_clean_model(context.config, emit=lambda _: None)
     data = read_training_set(context.config, loaded)
-    chosen = plain_plan(context.config.train)
+    chosen = PlanEstimate(name="plain", plan=plain_plan(context.config), step_s=0.0, peak_bytes=0)
     trainer = Trainer(context, loaded, attach_lora(loaded.model, context.config.train, 3), data, chosen)
     trainer._model.train()
     trainer._bank.restore({name: value + 0.1 * ("lora_B" in name) for name, value in trainer._bank.tensors().items()})
