@@ -1,4 +1,4 @@
-"""Preflight: whether the heaviest work of a stage is tried before it counts, which rows that is, and what is told of it.
+"""Preflight: whether the heaviest work of a stage is tried before it counts, which row that is, and what is told of it.
 
 It refuses to leave a trace: who runs it puts everything back.
 """
@@ -21,17 +21,9 @@ def wanted(settings: EngineTable, device: torch.device) -> bool:
     return settings.preflight == "on" or (settings.preflight == "auto" and device.type == "cuda")
 
 
-def heaviest_rows(rows: Iterable[RowPlan], buckets: tuple[int, ...]) -> list[RowPlan]:
-    """The row that needs most, or with `buckets` that of each bucket, so that each is captured, widest first.
-
-    Of rows equally wide the one with most learnt tokens, as those have logits.
-    """
-    heaviest: dict[int, RowPlan] = {}
-    for row in rows:
-        bucket = next((width for width in buckets if row.width <= width), row.width) if buckets else 0
-        if bucket not in heaviest or _weight(row) > _weight(heaviest[bucket]):
-            heaviest[bucket] = row
-    return sorted(heaviest.values(), key=_weight, reverse=True)
+def heaviest_row(rows: Iterable[RowPlan]) -> RowPlan:
+    """The row that needs most: the widest, of equals the one with most learnt tokens, as those have logits."""
+    return max(rows, key=lambda row: (row.width, row.response_tokens))
 
 
 @contextmanager
@@ -49,7 +41,3 @@ def told(run: RunFolder, stage: Stage, measured: Preflight) -> PreflightMeasured
         predicted_peak_bytes=measured.predicted_peak_bytes, measured_peak_bytes=measured.measured_peak_bytes,
         elapsed_s=measured.elapsed_s,
     )  # fmt: skip
-
-
-def _weight(row: RowPlan) -> tuple[int, int]:
-    return row.width, row.response_tokens

@@ -25,7 +25,7 @@ from engine.compute.lora import adapter_config_bytes, attach_lora
 from engine.compute.memory import DeviceGauge, MemoryWatch
 from engine.compute.optimizers import build_optimizer
 from engine.compute.planned_model import carry_out
-from engine.compute.planning import choose_compute_plan
+from engine.compute.planning import bytes_per_token, choose_compute_plan
 from engine.compute.ran_out import told_and_kept
 from engine.compute.resuming import changes_since, course_sha256
 from engine.compute.training_set import TrainingSet, read_training_set
@@ -91,13 +91,13 @@ class Trainer:
     def __init__(self, context: StageContext, loaded: LoadedModel, model: Any, data: TrainingSet, chosen: PlanEstimate) -> None:
         self._context, self._loaded, self._model, self._data = context, loaded, model, data
         self._settings, self._seed = context.config.train, context.config.run.seed
-        self._chosen, self._row_tokens = chosen, chosen.plan.row_tokens
+        self._chosen, rows = chosen, (chosen.plan.row_tokens, chosen.plan.buckets)
         self._plans = plan_epochs(
             data.train.examples, seed=self._seed, epochs=self._settings.epochs, batch_examples=self._settings.batch_examples,
-            row_tokens=self._row_tokens, buckets=chosen.plan.buckets,
+            row_tokens=rows[0], buckets=rows[1],
         )  # fmt: skip
         self._steps, self._widest_to_come = len(self._plans), widest_to_come(self._plans)
-        self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, self._row_tokens)
+        self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, *rows)
         planned = carry_out(chosen.plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
         self._bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
         self._optimizer = build_optimizer(self._settings, [self._bank.master])
@@ -108,7 +108,7 @@ class Trainer:
             keep=self._settings.keep_checkpoints,
         )  # fmt: skip
         self._writer = CheckpointWriter(self._checkpoints, self._settings)
-        self._memory = MemoryWatch(DeviceGauge(loaded.device))
+        self._memory = MemoryWatch(DeviceGauge(loaded.device), bytes_per_token(context.config, loaded, chosen.plan))
         self._state = TrainerState()
         self._best: dict[str, torch.Tensor] | None = None
         # False while weights and moments are not those of a completed step
@@ -125,7 +125,7 @@ class Trainer:
             response_tokens=self._data.train.response_tokens,
             steps=self._steps,
             epochs=self._settings.epochs,
-            row_tokens=self._row_tokens,
+            row_tokens=self._chosen.plan.row_tokens,
             longest_row_tokens=self._widest_to_come[0],
             trainable_parameters=self._bank.parameters,
         )
@@ -162,8 +162,9 @@ class Trainer:
 
     def _loop(self) -> Iterator[Event]:
         self._model.train()
+        self._memory.begin()
         if self._chosen.plan.graph:
-            yield from self._capture()
+            self._capture()
         if self._state.step < self._steps and preflight.wanted(self._context.config.engine, self._loaded.device):
             yield self._preflight()
         yield from self._assess()
@@ -225,34 +226,28 @@ class Trainer:
         self._bank.publish()
         self._whole = True
 
-    def _capture(self) -> list[Event]:
-        """Capture a graph for every width of the rows to come; what had to be done without one is told."""
-        told: list[Event] = []
-        rows = [row for plan in self._plans[self._state.step :] for row in plan.rows]
-        longest = max(example.tokens for example in self._data.train.examples)
-        if rows:
-            self._gradients.capture(rows, longest, told.append)
-        return told
+    def _capture(self) -> None:
+        """A graph for each width of row, widest first; what the capture itself needs belongs to the peak of the widest row."""
+        rows = [row for plan in self._plans for row in plan.rows]
+        # the padding at the end of a row is a segment too
+        longest = max(max(row.width - row.tokens for row in rows), max(example.tokens for example in self._data.train.examples))
+        with preflight.randomness_kept(self._loaded.device):
+            self._gradients.capture(rows, longest, self._context.emit)
+        self._memory.measured(self._widest_to_come[0])
 
     def _preflight(self) -> PreflightMeasured:
-        """Try the heaviest rows to come, optimizer step included, and put everything back as a resume does."""
-        began_s, device = time.monotonic(), self._loaded.device
-        before = self._snapshot()
-        rows = preflight.heaviest_rows(
-            (row for plan in self._plans[self._state.step :] for row in plan.rows),
-            self._chosen.plan.buckets if self._chosen.plan.graph else (),
-        )
-        self._memory.begin()
-        with preflight.randomness_kept(device):
-            for row in rows:
-                self._accumulate(StepPlan((row,)), 0)
+        """Try the heaviest row to come, optimizer step included, and put everything back as a resume does."""
+        began_s, before = time.monotonic(), self._snapshot()
+        row = preflight.heaviest_row(row for plan in self._plans[self._state.step :] for row in plan.rows)
+        with preflight.randomness_kept(self._loaded.device):
+            self._accumulate(StepPlan((row,)), 0)
             self._update()
         self._whole = False
-        peak = self._memory.measured(rows[0].width)
+        peak = self._memory.measured(row.width)
         self._put_back(before)
         self._whole = True
         measured = Preflight(
-            tokens=rows[0].width, predicted_peak_bytes=self._chosen.peak_bytes or None, measured_peak_bytes=peak,
+            tokens=row.width, predicted_peak_bytes=self._chosen.peak_bytes or None, measured_peak_bytes=peak,
             elapsed_s=round(time.monotonic() - began_s, 4),
         )  # fmt: skip
         return preflight.told(self._context.run, "train", measured)
@@ -280,7 +275,7 @@ class Trainer:
 
     def _accumulate(self, plan: StepPlan, step: int) -> tuple[float, float]:
         """Gradients of the mean loss over the batch's response tokens, clipped; returns that loss and the norm before clipping."""
-        following = self._plans[step].rows[0] if 0 < step < self._steps else None
+        following = self._plans[step].rows[0] if step < self._steps else None
         total = self._gradients.of(plan, self._data.train.examples, step, following)
         norm = torch.nn.utils.clip_grad_norm_([self._bank.master], self._settings.max_grad_norm)
         loss, grad_norm = torch.stack([total, norm]).tolist()

@@ -18,7 +18,8 @@ PRIOR_TOKENS = 256.0
 MOST_CONTEXT_BYTES = 1 << 30
 # Contexts grow by some hundred MB as kernels are loaded; less than this is nobody else.
 LEAST_OTHERS_BYTES = 512 << 20
-WATCH_SHARE, HIGH_SHARE = 0.06, 0.02
+# A plan leaves plan.margin (4%) of the card free, so one that keeps its promise is at low risk.
+WATCH_SHARE, HIGH_SHARE = 0.03, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def forecast(reading: Reading, predicted_peak: int, largest_row_tokens: int) -> 
 def _reason(reading: Reading, peak: int, headroom: int, tokens: int) -> str:
     need = f"the largest row to come ({tokens:,} tokens) needs {gib(peak)} of {gib(reading.usable)}"
     parts = [f"{need}; {gib(headroom)} stay free" if headroom >= 0 else f"{need}; {gib(-headroom)} too little"]
-    if reading.fragmentation > WATCH_SHARE / 2 * reading.device_total:
+    if reading.fragmentation > HIGH_SHARE * reading.device_total:
         parts.append(f"{gib(reading.fragmentation)} are lost to fragmentation")
     if reading.others:
         parts.append(f"other processes hold {gib(reading.others)} of the card")

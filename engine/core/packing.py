@@ -134,7 +134,7 @@ def plan_epoch(
 def plan_epochs(
     examples: Sequence[Example], *, seed: int, epochs: int, batch_examples: int, row_tokens: int, buckets: Sequence[int] = ()
 ) -> tuple[StepPlan, ...]:
-    """Every step of a whole training, in order."""
+    """Every step of a whole training, in order. Widths and errors as in `plan_rows`."""
     plans = (
         plan_epoch(examples, seed=seed, epoch=epoch, batch_examples=batch_examples, row_tokens=row_tokens, buckets=buckets)
         for epoch in range(epochs)
