@@ -5,8 +5,10 @@ Recomputation frees memory for time, a mirror costs memory for time. It refuses 
 
 from collections.abc import Callable, Iterator
 
+from engine.core.planner.device import DeviceFigures
+from engine.core.planner.memory import BF16_BYTES, FP32_BYTES
 from engine.core.planner.shape import ModelShape
-from engine.protocol.config import PlanTable
+from engine.protocol.config import Config, PlanTable
 from engine.protocol.errors import ConfigError
 
 Peak = Callable[[int, int], int]
@@ -24,18 +26,25 @@ def recomputable(settings: PlanTable, layers: int) -> range:
     return allowed[settings.checkpointing]
 
 
-def mirrorable(settings: PlanTable, shape: ModelShape, *, bf16: bool) -> range:
-    """The numbers of mirrored layers that the settings allow.
+def mirrorable(settings: Config, shape: ModelShape, device: DeviceFigures) -> range:
+    """The numbers of mirrored layers that settings, model and device allow.
 
     Raises: ConfigError where more layers are asked for than there are.
     """
-    if settings.mirror in ("auto", "none"):
-        possible = shape.quantized and bf16 and settings.mirror == "auto"
-        return range(shape.layers + 1) if possible else range(1)
-    number = shape.layers if settings.mirror == "full" else int(settings.mirror)
+    asked = settings.plan.mirror
+    if asked in ("auto", "none") or device.kind == "cpu" or shape.unknown:
+        possible = shape.quantized and asked == "auto" and element_bytes(settings, device) == BF16_BYTES
+        return range(shape.layers + 1) if possible and not shape.unknown else range(1)
+    number = shape.layers if asked == "full" else int(asked)
     if number > shape.layers:
         raise ConfigError(f"plan.mirror is {number} but the model has {shape.layers} layers; take that many at most, or full")
     return range(number, number + 1)
+
+
+def element_bytes(settings: Config, device: DeviceFigures) -> int:
+    """Bytes of one element of the arithmetic: `auto` is fp32 on a CPU and bf16 elsewhere."""
+    asked = settings.model.compute_dtype
+    return FP32_BYTES if asked == "float32" or (asked == "auto" and device.kind == "cpu") else BF16_BYTES
 
 
 def spendings(recomputed: range, mirrored: range, *, peak: Peak, seconds: Seconds, budget: int) -> list[tuple[int, int]]:

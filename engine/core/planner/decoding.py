@@ -1,0 +1,71 @@
+"""How much memory the paired evaluation takes: its largest batch decoded on a static cache, and the layers that can be mirrored for it.
+
+Computed from shapes; no measurement stands behind it yet but the weights'. It refuses to change the batches: both arms have one plan.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine.core.planner.device import GIB, DeviceFigures
+from engine.core.planner.memory import BF16_BYTES, COMPILED_INTERMEDIATE, FP32_BYTES, weight_bytes
+from engine.core.planner.shape import ModelShape
+
+_PREFILL_HIDDEN = 6
+"""Hidden widths alive in one layer of the prompt's forward pass: residual, norm, attention's in- and output, and room for a cast."""
+
+
+class DecodingEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The decoding of the heaviest batch: `rows` items of `tokens` (widest prompt and longest answer), with so many layers mirrored.
+
+    `peak_bytes` is 0 where the model's shape is not known; `refused` says why it does not fit.
+    """
+
+    rows: int
+    tokens: int
+    mirrored_layers: int
+    peak_bytes: int
+    refused: str = ""
+
+
+def decoding_peak(
+    shape: ModelShape, mirrored_layers: int, *, rows: int, prompt_tokens: int, new_tokens: int, element_bytes: int = BF16_BYTES
+) -> int:
+    """Bytes allocated at most while `rows` prompts padded to `prompt_tokens` are answered with up to `new_tokens`."""
+    if shape.unknown:
+        return 0
+    weights = weight_bytes(shape, mirrored_layers, element_bytes=element_bytes)
+    adapters = shape.adapter_parameters * (FP32_BYTES + element_bytes)
+    cache = rows * (prompt_tokens + new_tokens) * 2 * shape.kv_width * shape.layers * element_bytes
+    layer = rows * prompt_tokens * element_bytes * (COMPILED_INTERMEDIATE * shape.intermediate + _PREFILL_HIDDEN * shape.hidden)
+    mask = rows * prompt_tokens * (prompt_tokens + new_tokens) * element_bytes
+    dequantised = shape.largest_linear * element_bytes if shape.quantized and mirrored_layers < shape.layers else 0
+    logits = rows * shape.vocab * (element_bytes + FP32_BYTES)
+    return weights + adapters + cache + max(layer + mask + dequantised, logits)
+
+
+def decoding_estimate(
+    shape: ModelShape, batches: Sequence[tuple[int, int]], device: DeviceFigures, *, usable_bytes: int, new_tokens: int,
+    mirrorable: range, element_bytes: int = BF16_BYTES,
+) -> DecodingEstimate:  # fmt: skip
+    """The heaviest of `batches` (rows, tokens of the widest prompt) with as many mirrored layers as fit.
+
+    On a CPU, and for an unknown shape, nothing is mirrored and nothing refused.
+    """
+    plain = device.kind == "cpu" or bool(shape.unknown)
+
+    def peak(batch: tuple[int, int], mirrored: int) -> int:
+        return decoding_peak(
+            shape, mirrored, rows=batch[0], prompt_tokens=batch[1], new_tokens=new_tokens, element_bytes=element_bytes
+        )
+
+    heaviest = max(batches, key=lambda batch: (peak(batch, 0), batch), default=(0, 0))
+    fitting = [number for number in mirrorable if peak(heaviest, number) <= usable_bytes]
+    mirrored = 0 if plain else max(fitting, default=mirrorable[0])
+    needed = peak(heaviest, mirrored)
+    smaller = "; lower eval.batch_items" if peak((1, heaviest[1]), mirrored) <= usable_bytes else ""
+    refused = f"needs {needed / GIB:.1f} GiB and {max(0, usable_bytes) / GIB:.1f} GiB may be used{smaller}"
+    refused = "" if plain or needed <= usable_bytes else refused
+    return DecodingEstimate(
+        rows=heaviest[0], tokens=heaviest[1] + new_tokens, mirrored_layers=mirrored, peak_bytes=needed, refused=refused
+    )
