@@ -19,6 +19,7 @@ COMMANDS = {
     "init": "setup:init",
     "doctor": "setup:doctor",
     "gates": "gates:gates",
+    "plan": "plan:plan",
     "run": "launch:run",
     "resume": "launch:resume",
     "stop": "control:stop",

@@ -5,7 +5,6 @@ It refuses to change what is learnt: the effective batch, its order and its rand
 
 import os
 
-import msgspec
 import torch
 
 from engine.compute.device import device_name
@@ -14,17 +13,20 @@ from engine.compute.memory import DeviceGauge, Gauge
 from engine.compute.training_set import TrainingSet
 from engine.core.batching import BatchPlan
 from engine.core.planner import (
-    DecodingWork,
     DeviceFigures,
     ModelShape,
     Workload,
     candidates,
     choose,
-    choose_decoding,
     cpu_figures,
+    decoding_estimate,
+    decoding_plan,
+    element_bytes,
     forced_settings,
     gpu_figures,
+    mirrorable,
     peak_of_row,
+    usable_bytes,
 )
 from engine.protocol.arms import Conditions
 from engine.protocol.config import Config
@@ -63,11 +65,15 @@ def choose_decoding_plan(
 ) -> PlanEstimate:
     """The plan of an arm, told as PlanChosen: that of the base arm where it has been answered, so that both have the same arithmetic."""
     config, device = context.config, device_figures(loaded.device, DeviceGauge(loaded.device))
-    heaviest = max(plan.batches, key=lambda batch: batch.width * len(batch.ids))
-    work = DecodingWork(rows=len(heaviest.ids), prompt_tokens=heaviest.width, new_tokens=config.eval.max_new_tokens)
-    chosen = choose_decoding(shape_of(config, loaded), work, device, config)
-    if before is not None:
-        chosen = msgspec.structs.replace(chosen, name="as the base arm", plan=before.compute_plan)
+    shape = shape_of(config, loaded)
+    estimate = decoding_estimate(
+        shape, [(len(batch.ids), batch.width) for batch in plan.batches], device, usable_bytes=usable_bytes(device, config),
+        new_tokens=config.eval.max_new_tokens, mirrorable=mirrorable(config, shape, device), element_size=element_bytes(config, device),
+    )  # fmt: skip
+    compute_plan = decoding_plan(estimate.mirrored_layers, device, config, shape) if before is None else before.compute_plan
+    mirrored = f"mirror {compute_plan.mirrored_layers}/{shape.layers}" if compute_plan.mirrored_layers else "plain"
+    name = mirrored if before is None else f"{mirrored}, as the base arm"
+    chosen = PlanEstimate(name=name, plan=compute_plan, step_s=0.0, peak_bytes=estimate.peak_bytes)
     context.emit(PlanChosen(stage=arm, chosen=chosen, free_bytes=device.free_bytes, forced=forced_settings(config)))
     return chosen
 

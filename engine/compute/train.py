@@ -230,7 +230,7 @@ class Trainer:
         """A graph for each width of row, widest first; what the capture itself needs belongs to the peak of the widest row."""
         rows = [row for plan in self._plans for row in plan.rows]
         # the padding at the end of a row is a segment too
-        longest = max(max(row.width - row.tokens for row in rows), max(example.tokens for example in self._data.train.examples))
+        longest = max(*(row.width - row.tokens for row in rows), *(example.tokens for example in self._data.train.examples))
         with preflight.randomness_kept(self._loaded.device):
             self._gradients.capture(rows, longest, self._context.emit)
         self._memory.measured(self._widest_to_come[0])

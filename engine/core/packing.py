@@ -142,6 +142,11 @@ def plan_epochs(
     return tuple(step for plan in plans for step in plan.steps)
 
 
+def steps_per_epoch(examples: int, batch_examples: int) -> int:
+    """Optimizer steps of one epoch."""
+    return -(-examples // batch_examples)
+
+
 def widest_to_come(steps: Sequence[StepPlan]) -> list[int]:
     """By completed steps (0 … all): the width of the widest row of the steps that are left, 0 after the last."""
     widest = [0]

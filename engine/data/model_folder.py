@@ -75,6 +75,18 @@ def open_model_folder(name: str, *, allow_instruction_tuned: bool) -> ModelFolde
     return ModelFolder(path, name, config, generation, tuple(weights), tuple(files), tuned)
 
 
+def read_model_config(name: str) -> dict[str, Any]:
+    """config.json of the folder that `model.path` means, without a look at anything else in it.
+
+    Raises: ModelError where there is none that can be read.
+    """
+    problems: list[str] = []
+    config = _read_json(_resolve(name) / "config.json", problems, required=True)
+    if problems:
+        raise ModelError(*problems)
+    return config
+
+
 def _resolve(name: str) -> Path:
     if not name:
         raise ModelError("model.path is empty; set it to the folder of a base model (config.json, *.safetensors, tokenizer)")

@@ -56,8 +56,10 @@ def _noise(event: ev.NoiseMeasured) -> str:
 def _plan(event: ev.PlanChosen) -> str:
     chosen = event.chosen
     return (
-        f"plan {chosen.name}: {duration(chosen.step_s)} a step and a peak of {gib(chosen.peak_bytes)} expected of "
-        f"{gib(event.free_bytes)} free" + (f"; set by hand: {', '.join(event.forced)}" if event.forced else "")
+        f"plan {chosen.name}"
+        + (f": {duration(chosen.step_s)} a step expected" if chosen.step_s else "")
+        + (f", a peak of {gib(chosen.peak_bytes)} of {gib(event.free_bytes)} free" if chosen.peak_bytes else "")
+        + (f"; set by hand: {', '.join(event.forced)}" if event.forced else "")
     )
 
 

@@ -151,7 +151,7 @@ def test_the_cpu_has_the_plain_plan_only() -> None:
 
 
 def test_a_model_of_unknown_shape_has_the_plain_plan_until_it_runs_out() -> None:
-    shape = ModelShape.from_config({"model_type": "mamba"}, quantized=True, lora_rank=16, lora_targets=LINEAR_LAYERS)
+    shape = ModelShape.from_config(CONFIG | {"model_type": "mamba"}, quantized=True, lora_rank=16, lora_targets=LINEAR_LAYERS)
     (only,) = candidates(shape, WORK, card(139), Config())
     assert choose([only]).plan == ComputePlan(row_tokens=1024) and "mamba" in only.name
     with pytest.raises(ConfigError, match="run out"):

@@ -4,14 +4,16 @@ Pure: sizes in, predictions out. It refuses to look at a device, a model's weigh
 """
 
 from engine.core.planner.choice import candidates, choose, forced_settings, plain_plan, usable_bytes
-from engine.core.planner.decoding import DecodingWork, choose_decoding, decoding_bytes
+from engine.core.planner.decoding import DecodingEstimate, decoding_estimate, decoding_peak, decoding_plan
 from engine.core.planner.device import CONTEXT_BYTES, DeviceFigures, cpu_figures, gpu_figures
 from engine.core.planner.memory import peak_of_row, weight_bytes
 from engine.core.planner.shape import ModelShape
+from engine.core.planner.spending import element_bytes, mirrorable
 from engine.core.planner.timing import row_seconds
 from engine.core.planner.workload import Workload
 
 __all__ = [
-    "CONTEXT_BYTES", "DecodingWork", "DeviceFigures", "ModelShape", "Workload", "candidates", "choose", "choose_decoding", "cpu_figures", "decoding_bytes", "forced_settings", "gpu_figures",
-    "peak_of_row", "plain_plan", "row_seconds", "usable_bytes", "weight_bytes",
+    "CONTEXT_BYTES", "DecodingEstimate", "DeviceFigures", "ModelShape", "Workload", "candidates", "choose", "cpu_figures",
+    "decoding_estimate", "decoding_peak", "decoding_plan", "element_bytes", "forced_settings", "gpu_figures", "mirrorable", "peak_of_row", "plain_plan",
+    "row_seconds", "usable_bytes", "weight_bytes",
 ]  # fmt: skip

@@ -12,9 +12,9 @@ import msgspec
 
 from engine.core.packing import row_width
 from engine.core.planner.device import GIB, DeviceFigures
-from engine.core.planner.memory import BF16_BYTES, FP32_BYTES, peak_of_row
+from engine.core.planner.memory import BF16_BYTES, peak_of_row
 from engine.core.planner.shape import ModelShape
-from engine.core.planner.spending import mirrorable, mirrored_on_host, recomputable, spendings
+from engine.core.planner.spending import element_bytes, mirrorable, recomputable, spendings
 from engine.core.planner.timing import optimizer_seconds, row_seconds
 from engine.core.planner.workload import RowWidths, Workload, bucket_widths, packed_widths, row_limits
 from engine.protocol.config import Config
@@ -110,7 +110,7 @@ class _Planner:
 
     @property
     def _bf16(self) -> bool:
-        return self.settings.model.compute_dtype != "float32"
+        return element_bytes(self.settings, self.device) == BF16_BYTES
 
     def _row_limits(self) -> tuple[int, ...]:
         limits = row_limits(self.workload)
@@ -137,7 +137,7 @@ class _Planner:
             return msgspec.structs.replace(base, recomputed_layers=recomputed, mirrored_layers=mirrored)
 
         pairs = spendings(
-            recomputable(self.settings.plan, self.shape.layers), mirrorable(self.settings.plan, self.shape, bf16=self._bf16),
+            recomputable(self.settings.plan, self.shape.layers), mirrorable(self.settings, self.shape, self.device),
             peak=lambda recomputed, mirrored: self._peak(spent(recomputed, mirrored)),
             seconds=lambda recomputed, mirrored: row_seconds(self.shape, spent(recomputed, mirrored), base.row_tokens, self.device),
             budget=self._budget,
@@ -152,7 +152,7 @@ class _Planner:
         return PlanEstimate(name=name, plan=plan, step_s=step_s, peak_bytes=peak, refused=self._refusal(peak))
 
     def _peak(self, plan: ComputePlan) -> int:
-        width = BF16_BYTES if self._bf16 else FP32_BYTES
+        width = element_bytes(self.settings, self.device)
         return peak_of_row(self.shape, plan, plan.row_tokens, optimizer=self.settings.train.optimizer, element_bytes=width)
 
     @property
@@ -189,12 +189,14 @@ def _only_plan(
 ) -> PlanEstimate:
     plan = plain_plan(settings)
     if device.kind == "cpu":
-        plan = msgspec.structs.replace(plan, mirrored_layers=mirrored_on_host(shape, device))
-    width = BF16_BYTES if settings.model.compute_dtype == "bfloat16" else FP32_BYTES
-    peak = peak_of_row(shape, plan, plan.row_tokens, optimizer=settings.train.optimizer, element_bytes=width)
-    step_s = mean_step_seconds(shape, plan, packed_widths(workload, plan.row_tokens), device)
+        plan = msgspec.structs.replace(plan, mirrored_layers=mirrorable(settings, shape, device)[-1])
+    width = element_bytes(settings, device)
+    widths = packed_widths(workload, plan.row_tokens)
+    widest = max((row_width(tokens, plan.row_tokens) for tokens in widths.counts), default=plan.row_tokens)
+    peak = peak_of_row(shape, plan, widest, optimizer=settings.train.optimizer, element_bytes=width)
+    step_s = mean_step_seconds(shape, plan, widths, device)
     why = f" ({shape.unknown}: nothing can be predicted)" if shape.unknown else ""
-    refused = "it has run out of memory, and there is no other" if failed_peaks and device.kind != "cpu" else ""
+    refused = "has run out of memory, and there is no other" if failed_peaks and device.kind != "cpu" else ""
     return PlanEstimate(name=f"{PLAIN}{why}", plan=plan, step_s=step_s, peak_bytes=peak, refused=refused)
 
 

@@ -1,63 +1,89 @@
-"""The compute plan of an evaluation: as many layers mirrored as the memory allows beside keys, values and a batch's activations.
+"""How much memory the paired evaluation takes: its largest batch decoded on a static cache, and the layers that can be mirrored for it.
 
-Both arms follow the plan of the base arm, so that no difference between them is one of arithmetic. It refuses to plan rows: the batches are
-frozen elsewhere.
+Computed from shapes. It refuses to change the batches: both arms have one plan, that of the base arm.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
-from engine.core.planner.choice import usable_bytes
-from engine.core.planner.device import DeviceFigures
-from engine.core.planner.memory import BF16_BYTES, FP32_BYTES, weight_bytes
+from engine.core.planner.device import GIB, DeviceFigures
+from engine.core.planner.memory import BF16_BYTES, COMPILED_INTERMEDIATE, FP32_BYTES, weight_bytes
 from engine.core.planner.shape import ModelShape
-from engine.core.planner.spending import mirrorable, mirrored_on_host
+from engine.core.planner.spending import element_bytes
 from engine.protocol.config import Config
-from engine.protocol.plans import ComputePlan, PlanEstimate
+from engine.protocol.plans import ComputePlan
 
-PREFILL_WIDTHS = 4
-"""MLP widths alive of each prompt token while a batch's prompts go through one layer: gate, up, their product and its input."""
+_PREFILL_HIDDEN = 6
+"""Hidden widths alive in one layer of the prompt's forward pass: residual, norm, attention's in- and output, and room for a cast."""
 
 
-class DecodingWork(msgspec.Struct, frozen=True, kw_only=True):
-    """The heaviest batch: rows, tokens of its longest prompt, and tokens that are generated at most."""
+class DecodingEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The decoding of the heaviest batch: `rows` items of `tokens` (widest prompt and longest answer), with so many layers mirrored.
+
+    `peak_bytes` is 0 where the model's shape is not known; `refused` says why it does not fit.
+    """
 
     rows: int
-    prompt_tokens: int
-    new_tokens: int
+    tokens: int
+    mirrored_layers: int
+    peak_bytes: int
+    refused: str = ""
 
 
-def decoding_bytes(shape: ModelShape, mirrored_layers: int, work: DecodingWork, *, element_bytes: int = BF16_BYTES) -> int:
-    """Bytes allocated at most while the batch is decoded: weights, adapters, keys and values, prompts in one layer, logits."""
-    room = work.prompt_tokens + work.new_tokens
-    cache = work.rows * room * shape.layers * 2 * shape.kv_width * element_bytes
-    prefill = work.rows * work.prompt_tokens * PREFILL_WIDTHS * shape.intermediate * element_bytes
-    dequantised = shape.largest_linear * element_bytes if shape.quantized and mirrored_layers < shape.layers else 0
-    logits = work.rows * shape.vocab * (element_bytes + FP32_BYTES)
-    adapters = shape.adapter_parameters * (FP32_BYTES + element_bytes)
-    return (
-        weight_bytes(shape, mirrored_layers, element_bytes=element_bytes) + adapters + cache + max(prefill, logits) + dequantised
+def decoding_peak(
+    shape: ModelShape, mirrored_layers: int, *, rows: int, prompt_tokens: int, new_tokens: int, element_size: int = BF16_BYTES
+) -> int:
+    """Bytes allocated at most while `rows` prompts padded to `prompt_tokens` are answered with up to `new_tokens`."""
+    if shape.unknown:
+        return 0
+    weights = weight_bytes(shape, mirrored_layers, element_bytes=element_size)
+    adapters = shape.adapter_parameters * (FP32_BYTES + element_size)
+    cache = rows * (prompt_tokens + new_tokens) * 2 * shape.kv_width * shape.layers * element_size
+    layer = rows * prompt_tokens * element_size * (COMPILED_INTERMEDIATE * shape.intermediate + _PREFILL_HIDDEN * shape.hidden)
+    mask = rows * prompt_tokens * (prompt_tokens + new_tokens) * element_size
+    dequantised = shape.largest_linear * element_size if shape.quantized and mirrored_layers < shape.layers else 0
+    logits = rows * shape.vocab * (element_size + FP32_BYTES)
+    return weights + adapters + cache + max(layer + mask + dequantised, logits)
+
+
+def decoding_estimate(
+    shape: ModelShape, batches: Sequence[tuple[int, int]], device: DeviceFigures, *, usable_bytes: int, new_tokens: int,
+    mirrorable: range, element_size: int = BF16_BYTES,
+) -> DecodingEstimate:  # fmt: skip
+    """The heaviest of `batches` (rows, tokens of the widest prompt) with as many mirrored layers as fit.
+
+    On a CPU, and for an unknown shape, nothing is refused.
+    """
+    plain = device.kind == "cpu" or bool(shape.unknown)
+
+    def peak(batch: tuple[int, int], mirrored: int) -> int:
+        return decoding_peak(
+            shape, mirrored, rows=batch[0], prompt_tokens=batch[1], new_tokens=new_tokens, element_size=element_size
+        )
+
+    heaviest = max(batches, key=lambda batch: (peak(batch, 0), batch), default=(0, 0))
+    fitting = [number for number in mirrorable if peak(heaviest, number) <= usable_bytes]
+    mirrored = mirrorable[-1] if plain else max(fitting, default=mirrorable[0])
+    needed = peak(heaviest, mirrored)
+    smaller = "; lower eval.batch_items" if peak((1, heaviest[1]), mirrored) <= usable_bytes else ""
+    refused = f"needs {needed / GIB:.1f} GiB and {max(0, usable_bytes) / GIB:.1f} GiB may be used{smaller}"
+    refused = "" if plain or needed <= usable_bytes else refused
+    return DecodingEstimate(
+        rows=heaviest[0], tokens=heaviest[1] + new_tokens, mirrored_layers=mirrored, peak_bytes=needed, refused=refused
     )
 
 
-def choose_decoding(shape: ModelShape, work: DecodingWork, device: DeviceFigures, settings: Config) -> PlanEstimate:
-    """The plan of both arms: what `settings.plan` forces, else the most layers mirrored that fit. `step_s` is not predicted (0)."""
+def decoding_plan(mirrored_layers: int, device: DeviceFigures, settings: Config, shape: ModelShape) -> ComputePlan:
+    """The plan of both arms with so many layers mirrored; the rest as the settings force it, else the fast path where there is one."""
     if device.kind == "cpu" or shape.unknown:
-        mirrored = mirrored_on_host(shape, device) if device.kind == "cpu" else 0
-        plan = ComputePlan(row_tokens=0, mirrored_layers=mirrored)
-        return PlanEstimate(name=f"mirror {mirrored}" if mirrored else "plain", plan=plan, step_s=0.0, peak_bytes=0)
-    bf16 = settings.model.compute_dtype != "float32"
-    width = BF16_BYTES if bf16 else FP32_BYTES
-    allowed, usable = mirrorable(settings.plan, shape, bf16=bf16), usable_bytes(device, settings)
-    mirrored = next(
-        (count for count in reversed(allowed) if decoding_bytes(shape, count, work, element_bytes=width) <= usable), allowed[0]
-    )
+        return ComputePlan(row_tokens=0, mirrored_layers=mirrored_layers)
+    bf16 = element_bytes(settings, device) == BF16_BYTES
     fast = bf16 and device.kind == "cuda"
-    plan = ComputePlan(
+    return ComputePlan(
         row_tokens=0,
-        mirrored_layers=mirrored,
+        mirrored_layers=mirrored_layers,
         compiled=settings.plan.compile == "on" or (settings.plan.compile == "auto" and fast),
         graph=settings.plan.graph == "on" or (settings.plan.graph == "auto" and fast),
         adapter_dtype="bfloat16" if bf16 else "float32",
     )
-    peak = decoding_bytes(shape, mirrored, work, element_bytes=width)
-    return PlanEstimate(name=f"mirror {mirrored}/{shape.layers}", plan=plan, step_s=0.0, peak_bytes=peak)

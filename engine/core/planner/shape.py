@@ -9,12 +9,15 @@ from typing import Any
 
 import msgspec
 
+from engine.protocol.config import Config
+
 KNOWN_MODELS = ("llama", "mistral", "qwen2", "qwen3")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes of a model and of its adapters. `unknown` says why nothing can be predicted for it; "" where it can.
+    """Sizes of a model and of its adapters, 0 where the config does not tell them. `unknown` says why nothing can be predicted for it;
+    "" where it can.
 
     `quantized` is nf4 with double quantization for the decoder's linear layers; embeddings and output head stay bf16.
     """
@@ -39,15 +42,23 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
     ) -> "ModelShape":
         """The shape that a model's config.json describes; never an error: what is not understood makes it `unknown`."""
         shape = cls(quantized=quantized, lora_rank=lora_rank, lora_targets=tuple(lora_targets), dropout=dropout)
-        if reason := _not_understood(config):
-            return msgspec.structs.replace(shape, unknown=reason)
-        if strange := [target for target in shape.lora_targets if target not in shape.linears]:
-            return msgspec.structs.replace(shape, unknown=f"train.lora_targets has {', '.join(strange)}, whose size is not known")
+        if wrong := _unusable(config):
+            return msgspec.structs.replace(shape, unknown=f"config.json has no usable {', '.join(wrong)}")
         heads = config["num_attention_heads"]
-        return msgspec.structs.replace(
+        shape = msgspec.structs.replace(
             shape, hidden=config["hidden_size"], intermediate=config["intermediate_size"], layers=config["num_hidden_layers"],
             heads=heads, kv_heads=config.get("num_key_value_heads") or heads, vocab=config["vocab_size"],
             head_dim=config.get("head_dim") or config["hidden_size"] // heads, tied=bool(config.get("tie_word_embeddings", False)),
+        )  # fmt: skip
+        return msgspec.structs.replace(shape, unknown=_not_understood(config, shape))
+
+    @classmethod
+    def of_run(cls, config: Mapping[str, Any], settings: Config) -> "ModelShape":
+        """The shape of a run's model with its adapters; a checkpoint that is in nf4 already stays so."""
+        train = settings.train
+        return cls.from_config(
+            config, quantized=settings.model.quantization == "nf4" or bool(config.get("quantization_config")),
+            lora_rank=train.lora_rank, lora_targets=train.lora_targets, dropout=train.lora_dropout,
         )  # fmt: skip
 
     @property
@@ -96,22 +107,26 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def adapter_parameters(self) -> int:
-        """Trainable weights: rank × (inputs + outputs) of every adapted layer."""
-        return self.layers * self.lora_rank * sum(sum(self.linears[target]) for target in self.lora_targets)
+        """Trainable weights: rank × (inputs + outputs) of every adapted layer whose size is known."""
+        return self.layers * self.lora_rank * sum(sum(self.linears.get(target, (0, 0))) for target in self.lora_targets)
 
 
-def _not_understood(config: Mapping[str, Any]) -> str:
-    """Why the config is none of a model whose steps can be predicted."""
-    kind = config.get("model_type")
-    if kind not in KNOWN_MODELS:
-        return f"model_type is {kind!r}, known are {', '.join(KNOWN_MODELS)}"
-    if experts := [key for key in _EXPERTS if config.get(key)]:
-        return f"config.json has {experts[0]}: a mixture of experts"
+def _unusable(config: Mapping[str, Any]) -> list[str]:
+    """The sizes that the config does not have, or not as whole numbers."""
     needed = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     optional = ("num_key_value_heads", "head_dim")
     wrong = [key for key in needed if not _positive(config.get(key))]
-    wrong += [key for key in optional if config.get(key) is not None and not _positive(config[key])]
-    return f"config.json has no usable {', '.join(wrong)}" if wrong else ""
+    return wrong + [key for key in optional if config.get(key) is not None and not _positive(config[key])]
+
+
+def _not_understood(config: Mapping[str, Any], shape: ModelShape) -> str:
+    """Why a model of these sizes is none whose steps can be predicted; "" where it is one."""
+    if (kind := config.get("model_type")) not in KNOWN_MODELS:
+        return f"model_type is {kind!r}, known are {', '.join(KNOWN_MODELS)}"
+    if experts := [key for key in _EXPERTS if config.get(key)]:
+        return f"config.json has {experts[0]}: a mixture of experts"
+    strange = [target for target in shape.lora_targets if target not in shape.linears]
+    return f"train.lora_targets has {', '.join(strange)}, whose size is not known" if strange else ""
 
 
 def _positive(value: object) -> bool:

@@ -6,23 +6,13 @@ Recomputation frees memory for time, a mirror costs memory for time. It refuses 
 from collections.abc import Callable, Iterator
 
 from engine.core.planner.device import DeviceFigures
-from engine.core.planner.memory import FP32_BYTES
+from engine.core.planner.memory import BF16_BYTES, FP32_BYTES
 from engine.core.planner.shape import ModelShape
-from engine.protocol.config import PlanTable
+from engine.protocol.config import Config, PlanTable
 from engine.protocol.errors import ConfigError
 
 Peak = Callable[[int, int], int]
 Seconds = Callable[[int, int], float]
-
-
-HOST_SHARE = 0.25
-"""Share of a CPU's free memory that mirrored weights may take."""
-
-
-def mirrored_on_host(shape: ModelShape, device: DeviceFigures) -> int:
-    """Layers mirrored on a CPU, where dequantising at every use costs most: all, where they take little of its memory."""
-    dense = shape.layers * shape.layer_parameters * FP32_BYTES
-    return shape.layers if shape.quantized and not shape.unknown and dense <= HOST_SHARE * device.free_bytes else 0
 
 
 def recomputable(settings: PlanTable, layers: int) -> range:
@@ -36,18 +26,37 @@ def recomputable(settings: PlanTable, layers: int) -> range:
     return allowed[settings.checkpointing]
 
 
-def mirrorable(settings: PlanTable, shape: ModelShape, *, bf16: bool) -> range:
-    """The numbers of mirrored layers that the settings allow.
+HOST_SHARE = 0.25
+"""Share of a CPU's free memory that mirrored weights may take."""
+
+
+def mirrored_on_host(shape: ModelShape, device: DeviceFigures) -> int:
+    """Layers mirrored on a CPU, where dequantising at every use costs most: all, where they take little of its memory."""
+    dense = shape.layers * shape.layer_parameters * FP32_BYTES
+    return shape.layers if shape.quantized and not shape.unknown and dense <= HOST_SHARE * device.free_bytes else 0
+
+
+def mirrorable(settings: Config, shape: ModelShape, device: DeviceFigures) -> range:
+    """The numbers of mirrored layers that settings, model and device allow.
 
     Raises: ConfigError where more layers are asked for than there are.
     """
-    if settings.mirror in ("auto", "none"):
-        possible = shape.quantized and bf16 and settings.mirror == "auto"
-        return range(shape.layers + 1) if possible else range(1)
-    number = shape.layers if settings.mirror == "full" else int(settings.mirror)
+    asked = settings.plan.mirror
+    if device.kind == "cpu" and asked == "auto":
+        return range(mirrored := mirrored_on_host(shape, device), mirrored + 1)
+    if asked in ("auto", "none") or device.kind == "cpu" or shape.unknown:
+        possible = shape.quantized and asked == "auto" and element_bytes(settings, device) == BF16_BYTES
+        return range(shape.layers + 1) if possible and not shape.unknown else range(1)
+    number = shape.layers if asked == "full" else int(asked)
     if number > shape.layers:
         raise ConfigError(f"plan.mirror is {number} but the model has {shape.layers} layers; take that many at most, or full")
     return range(number, number + 1)
+
+
+def element_bytes(settings: Config, device: DeviceFigures) -> int:
+    """Bytes of one element of the arithmetic: `auto` is fp32 on a CPU and bf16 elsewhere."""
+    asked = settings.model.compute_dtype
+    return FP32_BYTES if asked == "float32" or (asked == "auto" and device.kind == "cpu") else BF16_BYTES
 
 
 def spendings(recomputed: range, mirrored: range, *, peak: Peak, seconds: Seconds, budget: int) -> list[tuple[int, int]]:

@@ -5,21 +5,20 @@ It refuses to load a GPU library: the memory plan and bf16 are looked at where t
 
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from engine.core.planner import ModelShape
+from engine.data.driver import driver_gpus
 from engine.data.inputs import Inputs
+from engine.data.model_folder import read_model_config
+from engine.protocol.errors import ModelError
 from engine.protocol.gates import GateResult
 from engine.protocol.runs import workspace
 
 _SPARE_BYTES = 2**30
 _BYTES_PER_TRAINED_PARAMETER = 12
 """Adapter weights and both Adam moments, each in fp32."""
-_SMI_TIMEOUT_S = 20
 
 
 def pod(inputs: Inputs) -> GateResult:
@@ -46,35 +45,16 @@ def pod(inputs: Inputs) -> GateResult:
 
 def needed_bytes(inputs: Inputs) -> int:
     """Disk that the checkpoints kept, the one being written and the adapter take, by the shapes in the model's config.json."""
-    train = inputs.config.train
-    parameters = _trained_parameters(Path(inputs.config.model.path), train.lora_rank, train.lora_targets)
-    return _SPARE_BYTES + _BYTES_PER_TRAINED_PARAMETER * parameters * (train.keep_checkpoints + 2)
+    try:
+        parameters = ModelShape.of_run(read_model_config(inputs.config.model.path), inputs.config).adapter_parameters
+    except ModelError:
+        parameters = 0
+    return _SPARE_BYTES + _BYTES_PER_TRAINED_PARAMETER * parameters * (inputs.config.train.keep_checkpoints + 2)
 
 
 def visible_gpus() -> list[str]:
     """The names of the GPUs that the driver shows to this process; empty where there is none."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=_SMI_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line.strip() for line in shown.stdout.splitlines() if line.strip()] if shown.returncode == 0 else []
-
-
-def _trained_parameters(model: Path, rank: int, targets: tuple[str, ...]) -> int:
-    try:
-        shape: dict[str, Any] = msgspec.json.decode((model / "config.json").read_bytes(), type=dict[str, Any])
-        hidden, inner, layers = shape["hidden_size"], shape["intermediate_size"], shape["num_hidden_layers"]
-        heads = shape["num_attention_heads"]
-        head = shape.get("head_dim") or hidden // heads
-        keys = head * (shape.get("num_key_value_heads") or heads)
-        sizes = {"q_proj": hidden + head * heads, "k_proj": hidden + keys, "v_proj": hidden + keys, "o_proj": head * heads + hidden,
-                 "gate_proj": hidden + inner, "up_proj": hidden + inner, "down_proj": inner + hidden}  # fmt: skip
-        return int(rank * layers * sum(sizes.get(target, 0) for target in targets))
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ZeroDivisionError):
-        return 0
+    return [gpu.name for gpu in driver_gpus()]
 
 
 def _free_bytes(root: Path) -> int | None:
