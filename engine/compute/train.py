@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -230,7 +231,7 @@ class Trainer:
         """A graph for each width of row, widest first; what the capture itself needs belongs to the peak of the widest row."""
         rows = [row for plan in self._plans for row in plan.rows]
         # the padding at the end of a row is a segment too
-        longest = max(*(row.width - row.tokens for row in rows), *(example.tokens for example in self._data.train.examples))
+        longest = max(chain((row.width - row.tokens for row in rows), (example.tokens for example in self._data.train.examples)))
         with preflight.randomness_kept(self._loaded.device):
             self._gradients.capture(rows, longest, self._context.emit)
         self._memory.measured(self._widest_to_come[0])
