@@ -1,7 +1,7 @@
 """How much memory a training step takes: what torch has allocated at its peak, from the model's shape and the plan.
 
-Every constant is named with the measurement it comes from: the reference model (Qwen2.5-32B shape, LoRA r=16 on all linear layers) on
-an H200, GiB allocated at most. It refuses to add a margin: that is the choice's part.
+Every constant is named with where it comes from: a count on the engine's layers, or a measured peak of the reference model
+(Qwen2.5-32B shape, LoRA r=16 on all linear layers, H200). It refuses to add a margin: that is the choice's part.
 """
 
 from engine.core.planner.shape import ModelShape
@@ -19,12 +19,12 @@ LOGIT_BYTES = 14
 """A logit at the loss's peak: bf16 (2), float (4), log-softmax (4), gradient (4). Plain cross-entropy over 2,048 tokens: 4.1 GiB."""
 
 # Elements kept for the backward pass by one token in one decoder layer, as multiples of the MLP's width (I), the hidden width (H) and
-# the widths of queries (Q) and keys (K). Compiled layers, bf16 adapters: 3 I + 6 H + 2 Q + 2 K; 2,048 tokens with a mirror took 97.9 GiB.
-COMPILED_INTERMEDIATE, COMPILED_HIDDEN, COMPILED_QUERY, COMPILED_KEYS = 3, 6, 2, 2
-# What adapters in fp32 keep besides (their inputs, cast): 107.2 GiB at 2,048 tokens with a mirror, 86.8 at 3,072 without.
-FLOAT32_INTERMEDIATE, FLOAT32_HIDDEN = 1, 4
-# What kernels that are not fused keep besides: 37.2 GiB at 576 tokens.
-EAGER_INTERMEDIATE, EAGER_HIDDEN = 1, 4
+# the widths of queries (Q) and keys (K). Counted on the engine's own layers with saved-tensor hooks: 3 I + 4 H + 2 Q + 2 K with fused
+# kernels and 4 I + 6 H + 2 Q + 2 K without, in bf16, whatever the adapters compute in (besides their inner products, of the rank's width).
+COMPILED_INTERMEDIATE, COMPILED_HIDDEN, KEPT_QUERY, KEPT_KEYS = 3, 4, 2, 2
+EAGER_INTERMEDIATE, EAGER_HIDDEN = 1, 2
+# A masked attention keeps keys and values repeated for every head, and its output once more where it was laid out anew
+MASKED_QUERY = 1
 
 WORKING_INTERMEDIATE = 3
 """Gradients alive in one layer's backward pass, in MLP widths: of gate, up and their product (4,096 tokens, checkpointing: 24.9 GiB)."""
@@ -50,15 +50,13 @@ def weight_bytes(shape: ModelShape, mirrored_layers: int, *, element_bytes: int 
 
 def saved_bytes(shape: ModelShape, plan: ComputePlan, *, element_bytes: int = BF16_BYTES) -> int:
     """What one decoder layer that is not recomputed keeps of one token for the backward pass."""
-    # A masked attention has the keys and values repeated for every head
-    keys = shape.kv_width if plan.attention == "varlen" else shape.query_width
+    masked = plan.attention == "masked"
+    keys, queries = (shape.query_width, KEPT_QUERY + MASKED_QUERY) if masked else (shape.kv_width, KEPT_QUERY)
     inner, hidden = COMPILED_INTERMEDIATE, COMPILED_HIDDEN
     if not plan.compiled:
         inner, hidden = inner + EAGER_INTERMEDIATE, hidden + EAGER_HIDDEN
-    if plan.adapter_dtype == "float32" and element_bytes == BF16_BYTES:
-        inner, hidden = inner + FLOAT32_INTERMEDIATE, hidden + FLOAT32_HIDDEN
     low_rank = len(shape.lora_targets) * shape.lora_rank
-    elements = inner * shape.intermediate + hidden * shape.hidden + COMPILED_QUERY * shape.query_width + COMPILED_KEYS * keys
+    elements = inner * shape.intermediate + hidden * shape.hidden + queries * shape.query_width + KEPT_KEYS * keys
     return element_bytes * (elements + low_rank)
 
 
