@@ -63,7 +63,7 @@ BROKEN = [
     (
         b'{"instruction": "a", "response": "b", "pair_critique": {"is_good": true, "is_good": false}}',
         "duplicate keys",
-        89,
+        74,
     ),
     (b'{"instruction": "a", "response": "b", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply", None),
     (b'{"instruction": "\\ud800", "response": "b"}', "invalid JSON", 24),

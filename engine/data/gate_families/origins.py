@@ -80,7 +80,7 @@ def provenance(inputs: Inputs) -> GateResult:
     others = _other_origins(inputs)
     reason += "".join(f"; {other}" for other in others)
     session = inputs.manifests.session.value
-    declared = ", ".join(filter(None, (session.git_commit, session.loader_version))) if session else ""
+    declared = ", ".join(filter(None, ((session.git_commit or "")[:_SHORTEST_COMMIT], session.loader_version))) if session else ""
     return inputs.draft.result(
         "provenance", inputs.draft.pipeline_severity, "pass" if share >= least else "fail", reason,
         declared=declared or NOT_DECLARED, measured=percent(share) + (" ≠" if others else ""),
@@ -199,7 +199,7 @@ def _declared_facts(inputs: Inputs) -> list[str]:
     if sha256 := _artifact(inputs).sha256:
         facts.append(f"{sha256[:12]}…")
     if tokens := _declared_tokens(inputs):
-        facts.append(f"{'/'.join(tokens)} tokens {'/'.join(f'{value:g}' for value in tokens.values())}")
+        facts.append(f"{' / '.join(f'{value:.4g}' for value in tokens.values())} tokens")
     return list(dict.fromkeys(facts))
 
 
