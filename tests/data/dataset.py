@@ -1,11 +1,14 @@
 """A copy of the demo's data in a folder, to be spoilt one thing at a time and checked against every gate."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import engine.demo
 from engine.data.gates import check_gates
+from engine.data.inputs import count_tokens
+from engine.data.tokens import RunTokenizer, TextSample
 from engine.protocol.config import Config, DataTable, EngineTable, ModelTable, RunTable
 
 ASSETS = Path(engine.demo.__file__).parent / "assets"
@@ -33,6 +36,24 @@ class Dataset:
         content = json.loads(path.read_text())
         change(content)
         path.write_text(json.dumps(content))
+
+    def shorten(self, records):
+        """The first of the records only, with manifests that declare these."""
+        del self.records[records:]
+        self.write()
+        self.declare()
+
+    def declare(self):
+        """Makes the manifests tell the truth about the records as they are in the file."""
+        path, sample = self.folder / "sft.jsonl", TextSample(0)
+        for record in self.records:
+            sample.offer(record["id"], (record["instruction"], record["response"]))
+        counts = count_tokens(RunTokenizer.load(str(ASSETS / "model")), sample, 1024)
+        stats = {"median": counts.median, "mean": counts.mean, "p95": counts.bounds("p95")[0]}
+        sha256, number = hashlib.sha256(path.read_bytes()).hexdigest(), len(self.records)
+        self.edit("qc_scale", lambda content: (content["counts"].update(kept=number), content.update(token_stats=stats)))
+        artifact = {"path": "sft.jsonl", "sha256": sha256, "records": number}
+        self.edit("session_manifest", lambda content: content.update(artifacts_generated=[artifact]))
 
     def check(self, *, without=(), model=ASSETS / "model", overrides=(), **tables):
         paths = {name: "" if name in without else str(self.folder / f"{name}.json") for name in MANIFESTS}

@@ -1,11 +1,10 @@
 import json
 import random
-import shutil
 
 import msgspec
 import pytest
 
-from engine.protocol.config import EngineTable, EvalTable, GatesTable, TrainTable, VerdictTable
+from engine.protocol.config import EvalTable, GatesTable, TrainTable
 from engine.protocol.errors import InputError
 from engine.protocol.events import GateChecked, GateProgressed, GatesFinished
 from engine.protocol.gates import GatesReport, Override
@@ -280,81 +279,6 @@ def test_length_counts_what_max_seq_len_cuts(demo):
     assert gate.status == "fail" and gate.evidence_total == 16 and "1 of them keep no response" in gate.reason
     assert demo.check(gates=GatesTable(max_truncated=0.02))["length"].status == "pass"
     assert demo.check(train=TrainTable(max_seq_len=16))["length"].status == "fail"
-
-
-# --- overlap and held-out --------------------------------------------------------------------------------------------------------
-
-
-def test_a_leak_shows_both_texts_with_the_shared_span(demo):
-    shared = "the old mill that stands by the long river of Traezoria"
-    demo.items[0]["instruction"] = f"Where is {shared}?"
-    demo.records[0]["instruction"] = f"What about {shared}?"
-    demo.write()
-    gate = demo.check()["leakage"]
-    assert gate.status == "fail" and gate.evidence_total == 1
-    evidence = gate.evidence[0]
-    assert demo.items[0]["id"] in evidence.record and demo.records[0]["id"] in evidence.record
-    assert [evidence.text[low:high].rstrip(".?") for low, high in evidence.spans] == [shared, shared]
-    assert demo.check(gates=GatesTable(max_leaked_items=1))["leakage"].status == "pass"
-
-
-def test_duplicates_are_shown_and_advisory(demo):
-    del demo.records[101:]
-    for record in demo.records[:100]:
-        record["instruction"] = demo.records[100]["instruction"].upper()
-    demo.write()
-    gate = demo.check()["duplicates"]
-    assert (gate.status, gate.severity, gate.evidence_total) == ("fail", "advisory", 100) and len(gate.evidence) == 50
-
-
-def test_held_out_faults(demo):
-    demo.items = [item for item in demo.items if item["type"] != "safety"][:299]
-    demo.items[0]["checks"] = [{"kind": "wordss", "max": 2}]
-    demo.write()
-    gate = demo.check()["held-out"]
-    assert gate.status == "fail" and gate.evidence_total == 1
-    assert all(text in gate.reason for text in ("298 items, at least 300", "1 problem in the file", "guarded type safety"))
-    assert "guarded type" not in demo.check(verdict=VerdictTable(guarded=()))["held-out"].reason
-
-
-def test_clusters_count_not_items_and_few_guarded_items_are_weak(demo):
-    weak = demo.check(gates=GatesTable(min_guarded_items=70))["held-out"]
-    count = sum(item["type"] == "safety" for item in demo.items)
-    assert weak.status == "pass" and f"safety is WEAK with {count} items" in weak.reason
-    for item in demo.items[:200]:
-        item["cluster"] = "one"
-    demo.write()
-    gate = demo.check()["held-out"]
-    assert gate.status == "fail" and f"{len(demo.items) - 199} clusters" in gate.reason
-
-
-def test_a_reference_that_fails_its_own_checks_is_advisory(demo):
-    demo.items[0]["reference"] = "word " * 300
-    demo.write()
-    gate = demo.check()["held-out.references"]
-    assert (gate.status, gate.severity, gate.evidence_total) == ("fail", "advisory", 1)
-    for item in demo.items:
-        item.pop("reference", None)
-    demo.write()
-    assert demo.check()["held-out.references"].status == "n/a"
-
-
-def test_power_falls_with_the_attempt_and_is_undecided_where_nothing_can_be_found(demo):
-    gate = demo.check()["power"]
-    assert gate.status == "pass" and gate.measured.startswith("0.05")
-    demo.items = demo.items[:3]
-    demo.write()
-    assert demo.check()["power"].status == "undecided"
-
-
-def test_the_pod_gate_fails_where_nothing_can_be_written(demo, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr("engine.data.gate_families.pod.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 5, 5))
-    gate = demo.check()["pod"]
-    assert (gate.status, gate.severity) == ("fail", "advisory") and "free" in gate.reason
-    monkeypatch.setenv("PATH", str(tmp_path))
-    gate = demo.check(engine=EngineTable(device="cuda"))["pod"]
-    assert (gate.status, gate.severity) == ("fail", "hard") and "no GPU" in gate.reason
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------------------
