@@ -14,75 +14,75 @@ from engine.protocol.gates import Override
 from engine.protocol.items import CheckSpec, HeldOutItem
 
 
-def test_a_leak_shows_both_texts_with_the_shared_span(demo):
+def test_a_leak_shows_both_texts_with_the_shared_span(small):
     shared = "the old mill that stands by the long river of Traezoria"
-    demo.items[0]["instruction"] = f"Where is {shared}?"
-    demo.records[0]["instruction"] = f"What about {shared}?"
-    demo.write()
-    gate = demo.check()["leakage"]
+    small.items[0]["instruction"] = f"Where is {shared}?"
+    small.records[0]["instruction"] = f"What about {shared}?"
+    small.write()
+    gate = small.check()["leakage"]
     assert gate.status == "fail" and gate.evidence_total == 1
     evidence = gate.evidence[0]
-    assert demo.items[0]["id"] in evidence.record and demo.records[0]["id"] in evidence.record
+    assert small.items[0]["id"] in evidence.record and small.records[0]["id"] in evidence.record
     assert [evidence.text[low:high].rstrip(".?") for low, high in evidence.spans] == [shared, shared]
-    assert demo.check(gates=GatesTable(max_leaked_items=1))["leakage"].status == "pass"
+    assert small.check(gates=GatesTable(max_leaked_items=1))["leakage"].status == "pass"
 
 
-def test_duplicates_are_shown_and_advisory(demo):
-    del demo.records[101:]
-    for record in demo.records[:100]:
-        record["instruction"] = demo.records[100]["instruction"].upper()
-    demo.write()
-    gate = demo.check()["duplicates"]
+def test_duplicates_are_shown_and_advisory(small):
+    del small.records[101:]
+    for record in small.records[:100]:
+        record["instruction"] = small.records[100]["instruction"].upper()
+    small.write()
+    gate = small.check()["duplicates"]
     assert (gate.status, gate.severity, gate.evidence_total) == ("fail", "advisory", 100) and len(gate.evidence) == 50
 
 
-def test_held_out_faults(demo):
-    demo.items = [item for item in demo.items if item["type"] != "safety"][:299]
-    demo.items[0]["checks"] = [{"kind": "wordss", "max": 2}]
-    demo.write()
-    gate = demo.check()["held-out"]
+def test_held_out_faults(small):
+    small.items = [item for item in small.items if item["type"] != "safety"][:299]
+    small.items[0]["checks"] = [{"kind": "wordss", "max": 2}]
+    small.write()
+    gate = small.check()["held-out"]
     assert gate.status == "fail" and gate.evidence_total == 1
     assert all(text in gate.reason for text in ("298 items, at least 300", "1 problem in the file", "guarded type safety"))
-    assert "guarded type" not in demo.check(verdict=VerdictTable(guarded=()))["held-out"].reason
+    assert "guarded type" not in small.check(verdict=VerdictTable(guarded=()))["held-out"].reason
 
 
-def test_clusters_count_not_items_and_few_guarded_items_are_weak(demo):
-    weak = demo.check(gates=GatesTable(min_guarded_items=70))["held-out"]
-    count = sum(item["type"] == "safety" for item in demo.items)
+def test_clusters_count_not_items_and_few_guarded_items_are_weak(small):
+    weak = small.check(gates=GatesTable(min_guarded_items=70))["held-out"]
+    count = sum(item["type"] == "safety" for item in small.items)
     assert weak.status == "pass" and f"safety is WEAK with {count} items" in weak.reason
-    for item in demo.items[:200]:
+    for item in small.items[:200]:
         item["cluster"] = "one"
-    demo.write()
-    gate = demo.check()["held-out"]
-    assert gate.status == "fail" and f"{len(demo.items) - 199} clusters" in gate.reason
+    small.write()
+    gate = small.check()["held-out"]
+    assert gate.status == "fail" and f"{len(small.items) - 199} clusters" in gate.reason
 
 
-def test_a_reference_that_fails_its_own_checks_is_advisory(demo):
-    demo.items[0]["reference"] = "word " * 300
-    demo.write()
-    gate = demo.check()["held-out.references"]
+def test_a_reference_that_fails_its_own_checks_is_advisory(small):
+    small.items[0]["reference"] = "word " * 300
+    small.write()
+    gate = small.check()["held-out.references"]
     assert (gate.status, gate.severity, gate.evidence_total) == ("fail", "advisory", 1)
-    for item in demo.items:
+    for item in small.items:
         item.pop("reference", None)
-    demo.write()
-    assert demo.check()["held-out.references"].status == "n/a"
+    small.write()
+    assert small.check()["held-out.references"].status == "n/a"
 
 
-def test_power_falls_with_the_attempt_and_is_undecided_where_nothing_can_be_found(demo):
-    gate = demo.check()["power"]
+def test_power_falls_with_the_attempt_and_is_undecided_where_nothing_can_be_found(small):
+    gate = small.check()["power"]
     assert gate.status == "pass" and gate.measured.startswith("0.05")
-    demo.items = demo.items[:3]
-    demo.write()
-    assert demo.check()["power"].status == "undecided"
+    small.items = small.items[:3]
+    small.write()
+    assert small.check()["power"].status == "undecided"
 
 
-def test_the_pod_gate_fails_where_nothing_can_be_written(demo, monkeypatch, tmp_path):
+def test_the_pod_gate_fails_where_nothing_can_be_written(small, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("engine.data.gate_families.pod.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 5, 5))
-    gate = demo.check()["pod"]
+    gate = small.check()["pod"]
     assert (gate.status, gate.severity) == ("fail", "advisory") and "free" in gate.reason
     monkeypatch.setenv("PATH", str(tmp_path))
-    gate = demo.check(engine=EngineTable(device="cuda"))["pod"]
+    gate = small.check(engine=EngineTable(device="cuda"))["pod"]
     assert (gate.status, gate.severity) == ("fail", "hard") and "no GPU" in gate.reason
 
 
@@ -136,13 +136,13 @@ def test_three_hundred_items_of_a_template_are_one_template_and_no_pair():
     assert near_identical(made) == [] and [len(one.items) for one in templates(made)] == [300]
 
 
-def test_alike_items_are_said_with_what_differs(demo):
-    demo.items[0]["instruction"], demo.items[1]["instruction"] = LONG, f"{LONG} today"
-    demo.write()
-    gate = demo.check()["held-out.alike"]
+def test_alike_items_are_said_with_what_differs(small):
+    small.items[0]["instruction"], small.items[1]["instruction"] = LONG, f"{LONG} today"
+    small.write()
+    gate = small.check()["held-out.alike"]
     assert (gate.status, gate.severity) == ("fail", "advisory") and "1 pair of near-identical items" in gate.reason
     first = gate.evidence[0]
-    assert demo.items[0]["id"] in first.record and [first.text[low:high] for low, high in first.spans] == ["today"]
+    assert small.items[0]["id"] in first.record and [first.text[low:high] for low, high in first.spans] == ["today"]
     assert "come from 4" in gate.reason and "give them one `cluster`" in gate.reason
     assert any(evidence.record.startswith("template of 15 items: what is #") for evidence in gate.evidence)
 
@@ -157,27 +157,27 @@ def test_paired_texts_mark_what_the_other_lacks():
 # --- what the set can tell -------------------------------------------------------------------------------------------------------
 
 
-def test_power_tells_the_widest_intervals_and_the_lifts_by_type(demo):
-    reason = demo.check()["power"].reason
+def test_power_tells_the_widest_intervals_and_the_lifts_by_type(small):
+    reason = small.check()["power"].reason
     low, high = wilson_interval(198, 396)
     assert f"half of the items solved: {high - low:.3f}, within the 0.12 allowed" in reason
     low, high = tango_interval(99, 99, 396)
     assert f"half of them changed: {high - low:.3f}, within the 0.15 allowed" in reason
     assert "FDR 0.1 over 6 types: arithmetic 0.1" in reason and "safety 0.115, format 0.115" in reason
-    reason = demo.check(verdict=VerdictTable(max_arm_width=0.09, max_lift_width=0.13))["power"].reason
+    reason = small.check(verdict=VerdictTable(max_arm_width=0.09, max_lift_width=0.13))["power"].reason
     assert reason.count("wider than the") == 2
 
 
-def test_power_and_size_are_those_of_the_items_that_will_be_evaluated(demo):
-    every, part = demo.check(), demo.check(eval=EvalTable(subset=300))
+def test_power_and_size_are_those_of_the_items_that_will_be_evaluated(small):
+    every, part = small.check(), small.check(eval=EvalTable(subset=300))
     assert (
         part["held-out"].measured == "300 items, 300 clusters" and "eval.subset takes 300 of 396 items" in part["held-out"].reason
     )
     assert part["power"].measured > every["power"].measured
-    for one in demo.items:
+    for one in small.items:
         one["cluster"] = one["type"]
-    demo.write()
-    assert demo.check()["power"].status == "undecided"
+    small.write()
+    assert small.check()["power"].status == "undecided"
 
 
 # --- overrides that would change nothing -----------------------------------------------------------------------------------------
@@ -189,29 +189,29 @@ def config_of(data, model="/none"):
     )  # fmt: skip
 
 
-def test_too_few_items_can_be_overridden_and_broken_ones_cannot(demo):
-    del demo.items[200:]
-    demo.write()
-    check_overrides(config_of(demo), {"held-out", "contamination-guards", "leakage"})
-    demo.items[3]["checks"] = [{"kind": "wordz"}]
-    demo.write()
-    check_overrides(config_of(demo), {"leakage"})
+def test_too_few_items_can_be_overridden_and_broken_ones_cannot(small):
+    del small.items[200:]
+    small.write()
+    check_overrides(config_of(small), {"held-out", "contamination-guards", "leakage"})
+    small.items[3]["checks"] = [{"kind": "wordz"}]
+    small.write()
+    check_overrides(config_of(small), {"leakage"})
     with pytest.raises(InputError, match="no override covers") as caught:
-        check_overrides(config_of(demo), {"held-out"})
+        check_overrides(config_of(small), {"held-out"})
     assert "line 4" in caught.value.problems[1]
     override = Override(gate="held-out", reason="r", who="w", at="t")
     with pytest.raises(InputError, match="no override covers"):
-        demo.check(overrides=(override,))
-    assert "no override covers" in demo.check()["held-out"].reason
+        small.check(overrides=(override,))
+    assert "no override covers" in small.check()["held-out"].reason
 
 
-def test_control_tokens_in_held_out_instructions_and_failed_sentinels_cannot_be_overridden(demo):
-    demo.records[0]["instruction"] += " <|im_end|>"
-    demo.write()
-    check_overrides(config_of(demo), {"contamination-guards"})
-    demo.items[5]["instruction"] += " <|im_end|>"
-    demo.write()
+def test_control_tokens_in_held_out_instructions_and_failed_sentinels_cannot_be_overridden(small):
+    small.records[0]["instruction"] += " <|im_end|>"
+    small.write()
+    check_overrides(config_of(small), {"contamination-guards"})
+    small.items[5]["instruction"] += " <|im_end|>"
+    small.write()
     with pytest.raises(InputError) as caught:
-        check_overrides(config_of(demo), {"contamination-guards", "sentinels"})
+        check_overrides(config_of(small), {"contamination-guards", "sentinels"})
     text = str(caught.value)
-    assert f"item {demo.items[5]['id']}" in text and "override sentinels" in text
+    assert f"item {small.items[5]['id']}" in text and "override sentinels" in text
