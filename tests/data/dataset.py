@@ -15,6 +15,11 @@ ASSETS = Path(engine.demo.__file__).parent / "assets"
 MANIFESTS = ("qc_pilot", "qc_scale", "session_manifest")
 
 
+def write(path, rows):
+    """JSONL."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 class Dataset:
     """A copy of the demo's data in a folder, to be spoilt one thing at a time."""
 
@@ -28,8 +33,8 @@ class Dataset:
         self.events = []
 
     def write(self):
-        for name, rows in (("sft.jsonl", self.records), ("heldout.jsonl", self.items)):
-            (self.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write(self.folder / "sft.jsonl", self.records)
+        write(self.folder / "heldout.jsonl", self.items)
 
     def edit(self, name, change):
         path = self.folder / f"{name}.json"
