@@ -48,7 +48,10 @@ def run(config: Path, until: str | None, overrides: tuple[str, ...], reason: str
     settings = load_config(path)
     checked = _checked_overrides(overrides, reason)
     from engine.data.model_folder import open_model_folder
+    from engine.data.overriding import check_overrides
     from engine.store.create_run import add_override, create_run
+
+    check_overrides(settings, overrides)
 
     # what a look at files can tell is told before a run is made of it
     open_model_folder(settings.model.path, allow_instruction_tuned=settings.model.allow_instruction_tuned)
@@ -86,6 +89,7 @@ def resume(
         return _resume_all(_stage(until))
     found = find_run(run or "", workspace())
     checked = _checked_overrides(overrides, reason)
+    from engine.data.overriding import check_overrides
     from engine.store.create_run import add_override
 
     if OwnerWatch(found).alive():
@@ -94,6 +98,7 @@ def resume(
         )
     if not frozen:
         _refuse_changed_settings(found)
+    check_overrides(load_config(found.config, inputs_must_exist=False), overrides)
     for override in checked:
         add_override(found, override)
     return launch(found, until=_stage(until), detach=detach, as_json=as_json)

@@ -171,7 +171,10 @@ def gate_detail(gate: GateResult, place: int, width: int) -> Content:
     counted = f"evidence {place + 1} of {len(gate.evidence)}" if gate.evidence else ""
     if gate.evidence_total > len(gate.evidence) > 0:
         counted += f" (of {gate.evidence_total} found)"
-    parts = [rule(gate.id, width, counted), inert(gate.reason or "no reason was recorded")]
+    parts = [
+        rule(f"{gate.id} · {gate.title}" if gate.title else gate.id, width, counted),
+        inert(gate.reason or "no reason was recorded"),
+    ]
     figures = f"declared {gate.declared or '–'} · measured {gate.measured or '–'} · threshold {gate.threshold or '–'}"
     parts.append(inert(figures, style="$muted"))
     if gate.evidence:

@@ -22,7 +22,7 @@ from engine.compute.planning import choose_decoding_plan
 from engine.compute.ran_out import shortened, told_and_kept
 from engine.core.batching import Batch, BatchPlan, plan_batches
 from engine.protocol.arms import Attempt, Conditions, ItemRecord, arm_file, attempt_file, read_arm
-from engine.protocol.errors import EngineError, InputError, StopRequested
+from engine.protocol.errors import EngineError, InputError, SentinelError, StopRequested
 from engine.protocol.events import Arm, BatchEvaluated, EvaluationFinished, EvaluationPlanned, ItemOutcome, Warned
 from engine.protocol.items import HeldOutItem
 from engine.protocol.prereg import Preregistration, differences, read_prereg
@@ -33,7 +33,7 @@ from engine.store import arm_files
 from engine.store.arm_files import BatchFile
 from engine.store.disk_patience import once_there_is_room
 from engine.store.hashes import sha256_file
-from engine.store.late_gates import settle_headroom, settle_sentinels
+from engine.store.late_gates import fail_sentinels, settle_headroom, settle_sentinels
 from engine.store.ledger import Entry, ledger_of, record_attempt
 from engine.store.preregistration import freeze, read_frozen_items
 from engine.store.run_plan import read_run_plan
@@ -99,7 +99,11 @@ def _warn_of_differences(context: StageContext, items: tuple[HeldOutItem, ...], 
 def _open(context: StageContext, prereg: Preregistration, items: tuple[HeldOutItem, ...], arm: Arm) -> _Session:
     """Load the model and plan the batches."""
     config, adapter = context.config, _trained_adapter(context.run) if arm == "sft" else None
-    loaded = load_clean_model(config, emit=context.emit, adapter=adapter)
+    try:
+        loaded = load_clean_model(config, emit=context.emit, adapter=adapter)
+    except SentinelError as failed:
+        fail_sentinels(context.run, str(failed), context.emit)
+        raise
     prompts = tokenized_prompts(loaded.tokenizer, items)
     batch_items = _batch_items(context, arm)
     if batch_items < config.eval.batch_items:

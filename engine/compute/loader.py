@@ -33,7 +33,7 @@ from engine.compute.sentinels import SENTINELS, run_sentinel
 from engine.core.prompt import prompt_text
 from engine.data.model_folder import ModelFolder, open_model_folder
 from engine.protocol.config import Config
-from engine.protocol.errors import ModelError
+from engine.protocol.errors import ModelError, SentinelError
 from engine.protocol.events import Event, ModelLoaded, ModelLoadProgressed, SentinelRun
 from engine.protocol.provenance import LoaderProvenance, SentinelOutcome
 
@@ -62,7 +62,7 @@ def load_clean_model(config: Config, *, emit: Emit, adapter: Path | None = None)
     """Load the base model of `config.model`, and with `adapter` its LoRA adapter for inference (`disable_adapter()` gives the base).
 
     The sentinels always run on the base. Emits LibrariesLoaded, ModelLoadProgressed, ModelLoaded and SentinelRun.
-    Raises: ModelError with every problem of the folder, or with the sentinel that failed.
+    Raises: ModelError with every problem of the folder; SentinelError with the sentinel that failed.
     """
     quieten()
     emit(libraries_loaded())
@@ -188,7 +188,7 @@ def _run_sentinels(model: Any, tokenizer: Any, end_id: int, pad_id: int, emit: E
         outcomes.append(found)
         emit(SentinelRun(name=found.name, advisory=found.advisory, passed=found.passed, prompt=found.prompt, output=found.output))
         if not (found.passed or found.advisory):
-            raise ModelError(
+            raise SentinelError(
                 f"sentinel {found.name}: {found.reason}; the prompt {found.prompt!r} gave {found.output!r}; "
                 "check that weights, tokenizer and config belong to one base model"
             )

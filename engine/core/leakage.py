@@ -183,10 +183,15 @@ def near_ratio(first: str, second: str, least: float = NEAR_RATIO) -> float | No
     """1 − Levenshtein distance / longer length of two normalised texts; None below `least`, or where digits or signs differ."""
     longer = max(len(first), len(second))
     limit = int(longer * (1 - least) + 1e-9)
-    if abs(len(first) - len(second)) > limit or _FIGURES.findall(first) != _FIGURES.findall(second):
+    if abs(len(first) - len(second)) > limit or figures(first) != figures(second):
         return None
     distance = _edit_distance(first, second, limit)
     return None if distance is None or not longer else 1 - distance / longer
+
+
+def figures(normal: str) -> list[str]:
+    """The digits and arithmetic signs of a normalised text, in order."""
+    return _FIGURES.findall(normal)
 
 
 def shares_grams(held: str, train: str) -> bool:

@@ -4,15 +4,17 @@ It refuses unknown gate ids: a severity set for a gate that does not exist is an
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from engine.protocol.config import Config, Severity
 from engine.protocol.errors import InputError
-from engine.protocol.gates import GATE_IDS, MAX_EVIDENCE, Evidence, GateResult, Status
+from engine.protocol.gates import GATE_IDS, GATE_TITLES, MAX_EVIDENCE, Evidence, GateResult, Status
 
 NOT_DECLARED = "–"
 SHOWN_CHARACTERS = 2000
+_PAIRED_CHARACTERS = 1000
 Span = tuple[int, int]
 
 
@@ -55,7 +57,7 @@ class Draft:
         chosen = self.config.gates.severity
         family = "qc-scale" if gate.startswith("qc-scale.") else gate
         return GateResult(
-            id=gate, severity=chosen.get(gate, chosen.get(family, severity)), status=status, declared=declared,
+            id=gate, title=GATE_TITLES[gate], severity=chosen.get(gate, chosen.get(family, severity)), status=status, declared=declared,
             measured=measured, threshold=threshold, reason=reason, evidence=tuple(found.shown) if found else (),
             evidence_total=found.total if found else 0,
         )  # fmt: skip
@@ -90,6 +92,23 @@ def excerpt(record: str, text: str, spans: Sequence[Span]) -> Evidence:
     shift = len(before) - start
     moved = tuple((low + shift, min(high, end) + shift) for low, high in spans if start <= low < end)
     return Evidence(record=record, text=before + text[start:end] + after, spans=moved)
+
+
+def paired_texts(first: str, second: str) -> tuple[str, tuple[Span, ...]]:
+    """Two texts on two lines with the words that the other lacks marked, each of at most 1,000 characters."""
+    first, second = (
+        text if len(text) <= _PAIRED_CHARACTERS else text[: _PAIRED_CHARACTERS - 1] + "…" for text in (first, second)
+    )
+    words = [list(re.finditer(r"\S+", text)) for text in (first, second)]
+    spans: list[Span] = []
+    one, two = ([match.group() for match in side] for side in words)
+    matcher = difflib.SequenceMatcher(None, one, two, autojunk=False)
+    second_at = len("1  ") + len(first) + len("\n2  ")
+    for _, *places in (block for block in matcher.get_opcodes() if block[0] != "equal"):
+        for side, low, high, at in ((0, places[0], places[1], len("1  ")), (1, places[2], places[3], second_at)):
+            if low < high:
+                spans.append((at + words[side][low].start(), at + words[side][high - 1].end()))
+    return f"1  {first}\n2  {second}", tuple(sorted(spans))
 
 
 def percent(share: float) -> str:

@@ -12,12 +12,14 @@ import msgspec
 
 from engine.core.leakage import LeakageIndex
 from engine.data.duplicates import DuplicateCount
-from engine.data.gate_families import held_out_set, origins, overlap, pod, quality
+from engine.data.gate_families import contamination, held_out_set, origins, overlap, pod, quality, resolution
 from engine.data.gate_results import Draft, check_gate_ids
 from engine.data.held_out import HeldOut, read_held_out
-from engine.data.inputs import Inputs, Manifests, TokenCounts, count_tokens
+from engine.data.inputs import Inputs, Manifests, TokenCounts, control_in_prompts, count_tokens
 from engine.data.manifests import QcSummary, SessionManifest, read_manifest
+from engine.data.model_folder import tuning_signs
 from engine.data.observers import Observed, Observer, control_literals
+from engine.data.overriding import check_overrides
 from engine.data.records import Record, records_at
 from engine.data.scan import scan
 from engine.data.tokens import RunTokenizer
@@ -40,18 +42,20 @@ def check_gates(
     `workers`: processes that read a large file, at most `MOST_WORKERS` of the cores this process may use unless given. They change
     nothing but the time.
 
-    Raises: InputError where a dataset as a whole cannot be used, or a severity or an override names no gate; EngineError where a
-    reading process was lost.
+    Raises: InputError where a dataset as a whole cannot be used, a severity or an override names no gate, or an override would
+    change nothing; EngineError where a reading process was lost.
     """
     check_gate_ids(config.gates.severity, "gates.severity")
-    check_gate_ids((override.gate for override in overrides), "override")
+    overridden = {override.gate for override in overrides}
+    check_gate_ids(overridden, "override")
+    check_overrides(config, overridden)
     inputs = gather(config, emit, workers or min(MOST_WORKERS, len(os.sched_getaffinity(0))))
     emit(GateProgressed(what="comparing instructions", done=0, total=inputs.records, unit="records"))
     counts = inputs.observed.duplicates.count()
     emit(GateProgressed(what="comparing instructions", done=inputs.records, total=inputs.records, unit="records"))
     results = []
     for result in _decide(inputs, counts, attempt):
-        emit(_checked(result, overridden=any(override.gate == result.id for override in overrides)))
+        emit(_checked(result, overridden=result.id in overridden))
         results.append(result)
     report = GatesReport(
         passed=True, gates=tuple(results), dataset=_train_facts(inputs), held_out=_held_out_facts(inputs.held_out),
@@ -81,7 +85,8 @@ def gather(config: Config, emit: Emit, workers: int) -> Inputs:
     return Inputs(
         config=config, draft=Draft(config), manifests=_manifests(config), held_out=held_out, findings=scanned.findings,
         sha256=scanned.sha256, observed=observed, leakage=leakage, tokenizer=tokenizer, no_tokenizer=no_tokenizer,
-        tokens=_tokens(tokenizer, observed, config, emit),
+        tokens=_tokens(tokenizer, observed, config, emit), model_signs=tuning_signs(config.model.path),
+        held_out_control=control_in_prompts(tokenizer, held_out.items),
     )  # fmt: skip
 
 
@@ -96,15 +101,16 @@ def _decide(inputs: Inputs, counts: DuplicateCount, attempt: int) -> Iterator[Ga
     yield quality.delimiter(inputs)
     yield quality.median_tokens(inputs)
     yield quality.acceptance(inputs)
-    yield quality.contamination_guards(inputs)
+    yield contamination.contamination_guards(inputs)
     yield overlap.leakage(inputs)
     yield overlap.leakage_near(inputs)
     yield overlap.duplicates(inputs, counts, _records_of(inputs, counts))
     yield quality.length(inputs)
     yield held_out_set.held_out(inputs)
     yield held_out_set.references(inputs)
-    yield held_out_set.power(inputs, attempt)
-    yield held_out_set.headroom(inputs)
+    yield held_out_set.alike(inputs)
+    yield resolution.power(inputs, attempt)
+    yield resolution.headroom(inputs)
     yield held_out_set.sentinels(inputs)
     yield pod.pod(inputs)
 

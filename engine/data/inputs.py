@@ -5,18 +5,22 @@ It refuses to carry a figure without saying whether it is of all records or of a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, pstdev
 
+from engine.core.batching import choose_subset
 from engine.core.leakage import LeakageIndex
 from engine.core.prompt import prompt_text, response_text
 from engine.core.qc import median, quantile_bounds
 from engine.data.gate_results import Draft, Found
 from engine.data.held_out import HeldOut
 from engine.data.manifests import Declared, QcSummary, SessionManifest
+from engine.data.model_folder import TuningSigns
 from engine.data.observers import Observed
 from engine.data.problems import Findings
 from engine.data.tokens import RunTokenizer, TextSample
 from engine.protocol.config import Config
+from engine.protocol.items import HeldOutItem
 
 _BATCH_RECORDS = 2_000
 _STANDARD_ERRORS = 4.0
@@ -69,7 +73,8 @@ class TokenCounts:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the gates look at. `tokens` is None where there is no tokenizer, and `no_tokenizer` says why."""
+    """What the gates look at. `tokens` is None where there is no tokenizer, and `no_tokenizer` says why; `held_out_control` has the
+    held-out items whose prompts hold control tokens once they are tokenized."""
 
     config: Config
     draft: Draft
@@ -82,11 +87,18 @@ class Inputs:
     tokenizer: RunTokenizer | None
     no_tokenizer: str
     tokens: TokenCounts | None
+    model_signs: TuningSigns
+    held_out_control: Found
 
     @property
     def records(self) -> int:
         """Usable records."""
         return self.observed.records
+
+    @cached_property
+    def evaluated(self) -> tuple[HeldOutItem, ...]:
+        """The held-out items that a run would evaluate: all, or those of `eval.subset`."""
+        return choose_subset(self.held_out.items, self.config.eval.subset, self.config.run.seed)
 
 
 def count_tokens(
@@ -103,6 +115,16 @@ def count_tokens(
         progress(min(start + _BATCH_RECORDS, len(texts)))
     counts.responses.sort()
     return counts
+
+
+def control_in_prompts(tokenizer: RunTokenizer | None, items: Sequence[HeldOutItem]) -> Found:
+    """The items whose prompts hold control tokens once they are tokenized; none without a tokenizer."""
+    found = Found()
+    if tokenizer is not None:
+        for item, ids in zip(items, tokenizer.token_ids([prompt_text(item.instruction) for item in items]), strict=True):
+            if tokenizer.has_control(ids):
+                found.add(f"held-out {item.id}", item.instruction)
+    return found
 
 
 def _count_batch(tokenizer: RunTokenizer, texts: Sequence[tuple[str, tuple[str, ...]]], size: int, counts: TokenCounts) -> None:

@@ -6,7 +6,7 @@ It refuses to let anything but a `Fault` come out of a broken line: bad UTF-8, b
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -27,8 +27,29 @@ class Fault(msgspec.Struct, frozen=True):
     column: int | None = None
 
 
-def decode_line(data: bytes, decoder: "msgspec.json.Decoder[T]", keys: Sequence[str], *, ended: bool) -> T | Fault:
-    """One line of JSONL as a value, or why not. `keys` must not come twice; `ended`: a newline follows, so it is not cut off."""
+class InnerKeys:
+    """Keys of the objects inside a line that must not come twice in one object.
+
+    A line has those of `one` object once, and `each` once for every key that ends in `holder`.
+    """
+
+    def __init__(self, one: Iterable[str], each: Iterable[str], holder: str) -> None:
+        self._once = re.compile(rb'"(?:%s)"' % b"|".join(re.escape(key.encode()) for key in one))
+        self._each, self._holder = tuple(f'"{key}"'.encode() for key in each), f'{holder}"'.encode()
+
+    def may_repeat(self, data: bytes) -> bool:
+        """True where one comes more often than that, be it as a value: then the line has to be looked at in earnest."""
+        found = self._once.findall(data)
+        return len(set(found)) < len(found) or max(map(data.count, self._each)) > data.count(self._holder)
+
+
+def decode_line(
+    data: bytes, decoder: "msgspec.json.Decoder[T]", keys: Sequence[str], *, ended: bool, inner: "InnerKeys | None" = None
+) -> T | Fault:
+    """One line of JSONL as a value, or why not.
+
+    `keys` must not come twice in one object, nor those of objects `inner` to it. `ended`: a newline follows, so it is not cut off.
+    """
     try:
         data.decode()
         value = decoder.decode(data)
@@ -40,10 +61,16 @@ def decode_line(data: bytes, decoder: "msgspec.json.Decoder[T]", keys: Sequence[
         return _syntax_fault(str(error), data, ended)
     except RecursionError:
         return Fault("nested too deeply", "lists or objects are nested too deeply")
-    if max(map(data.count, _in_quotes(tuple(keys)))) > 1 and (repeated := repeated_key(data)):
+    outer = max(map(data.count, _in_quotes(tuple(keys)))) > 1
+    if (outer or (inner is not None and inner.may_repeat(data))) and (repeated := repeated_key(data)):
         column = _column(data, data.rfind(b'"%s"' % repeated.encode()))
         return Fault("duplicate keys", f"the key {repeated!r} comes twice; which one is meant?", column)
     return value
+
+
+def key_column(data: bytes, key: str) -> int | None:
+    """Where the first key of that name stands; None where there is no line to look at."""
+    return _column(data, data.find(b'"%s"' % key.encode()))
 
 
 @cache
@@ -77,7 +104,7 @@ def _encoding_fault(data: bytes, error: UnicodeDecodeError) -> Fault:
 def validation_fault(message: str, data: bytes) -> Fault:
     """The fault that a decoder's validation message tells, in words for people; `data` is the line, empty where there is none."""
     if missing := re.search(r"missing required field `(.+?)`", message):
-        return Fault("missing field", f'there is no "{missing.group(1)}"')
+        return Fault("missing field", f'there is no "{missing.group(1)}"', _column(data, data.find(b"{")))
     place = _AT_PATH.search(message)
     key = place.group(1) if place else ""
     words = _AT_PATH.sub("", message).replace("`", "")

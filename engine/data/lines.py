@@ -150,7 +150,21 @@ def check_unchanged(path: Path, file: BinaryIO, before: FileIdentity) -> None:
     except OSError:
         named = None
     if named != before or FileIdentity.of(os.fstat(file.fileno())) != before:
-        raise InputError(f"{path}: changed while it was read; wait until nothing writes to it, then check again")
+        raise changed(path)
+
+
+def changed(path: Path) -> InputError:
+    """For a file that is not what it was when reading it began."""
+    return InputError(f"{path}: changed while it was read; wait until nothing writes to it, then check again")
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of the file as it is now. Raises: InputError as `open_regular`, or where it cannot be read."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        for block in _blocks(path, file):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _blocks(path: Path, file: BinaryIO, end: int | None = None) -> Iterator[bytes]:

@@ -87,6 +87,34 @@ def read_model_config(name: str) -> dict[str, Any]:
     return config
 
 
+@dataclass(frozen=True)
+class TuningSigns:
+    """Why a base model looks instruction-tuned (empty where it does not), and whether it brings a chat template, which many base models do."""
+
+    instruction_tuned: str = ""
+    chat_template: bool = False
+
+
+def tuning_signs(name: str) -> TuningSigns:
+    """The signs in the folder that `model.path` means; by the name alone where there is no folder. Problems are left to `open_model_folder`."""
+    try:
+        path = _resolve(name)
+    except ModelError:
+        return TuningSigns(tuned_name(name))
+    config, generation, tokenizer = (
+        _read_json(path / f"{file}.json", [], required=False) for file in ("config", "generation_config", "tokenizer_config")
+    )
+    template = bool(tokenizer.get("chat_template")) or any(path.glob("chat_template.*"))
+    return TuningSigns(_looks_tuned(path, name, config, generation), template)
+
+
+def tuned_name(name: str) -> str:
+    """Why the name of a model is that of an instruction-tuned one; empty where it is not."""
+    called = Path(name).name
+    match = _TUNED_NAME.search(called)
+    return f"the name {called!r} says {match.group(1)!r}" if match else ""
+
+
 def _resolve(name: str) -> Path:
     if not name:
         raise ModelError("model.path is empty; set it to the folder of a base model (config.json, *.safetensors, tokenizer)")
@@ -199,9 +227,8 @@ def _cut_short(path: Path) -> str:
 
 def _looks_tuned(path: Path, name: str, config: dict[str, Any], generation: dict[str, Any]) -> str:
     """Why the model looks instruction-tuned; empty where it does not."""
-    called = Path(name).name
-    if match := _TUNED_NAME.search(called):
-        return f"the name {called!r} says {match.group(1)!r}"
+    if said := tuned_name(name):
+        return said
     texts = _added_tokens(path)
     for file, found in (("generation_config.json", generation), ("config.json", config)):
         ends = found.get("eos_token_id")

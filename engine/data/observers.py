@@ -79,6 +79,7 @@ class MetadataFindings:
 
     incomplete: Found = field(default_factory=Found)
     denied: Found = field(default_factory=Found)
+    denied_kinds: Counter[str] = field(default_factory=Counter)
     missing_keys: Counter[str] = field(default_factory=Counter)
     origins: dict[str, set[str]] = field(
         default_factory=lambda: {"git_commit": set(), "loader_version": set(), "model_name": set()}
@@ -94,6 +95,7 @@ class MetadataFindings:
         denied, unstated = qc.broken_guards(record.metadata)
         self.stating += not unstated
         if denied:
+            self.denied_kinds.update(guard.partition(" is ")[0] for guard in denied)
             self.denied.add(record.name, ", ".join(denied))
         for key, values in self.origins.items():
             value = (record.metadata or {}).get(key)
@@ -104,6 +106,7 @@ class MetadataFindings:
         """Adds the part that follows."""
         self.incomplete.absorb(later.incomplete)
         self.denied.absorb(later.denied)
+        self.denied_kinds.update(later.denied_kinds)
         self.missing_keys.update(later.missing_keys)
         self.stating += later.stating
         for key, values in self.origins.items():

@@ -1,11 +1,10 @@
 """Rows of a Parquet file in batches, with the file's sha256. It reads the wanted columns only and refuses to load the file whole."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.data.lines import BLOCK_BYTES, Progress, no_progress, open_regular
+from engine.data.lines import Progress, changed, no_progress, sha256_of
 from engine.protocol.errors import InputError
 
 BATCH_ROWS = 1024
@@ -23,7 +22,7 @@ class ParquetRows:
         import pyarrow
         from pyarrow import parquet
 
-        before = _sha256(self.path)
+        before = sha256_of(self.path)
         number, size_bytes = 0, self.path.stat().st_size
         try:
             with parquet.ParquetFile(self.path) as file:
@@ -36,14 +35,6 @@ class ParquetRows:
                     self._progress(size_bytes * number // rows, size_bytes)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{self.path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-        if _sha256(self.path) != before:
-            raise InputError(f"{self.path}: changed while it was read; wait until nothing writes to it, then check again")
+        if sha256_of(self.path) != before:
+            raise changed(self.path)
         self.sha256 = before
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -11,12 +11,15 @@ from typing import Any
 
 import msgspec
 
-from engine.data.json_lines import Fault, decode_line, validation_fault
+from engine.core.qc import METADATA_KEYS
+from engine.data.json_lines import Fault, InnerKeys, decode_line, key_column, validation_fault
 from engine.data.lines import MAX_LINE_BYTES, LineReader, Part, Progress, no_progress
 from engine.data.problems import Findings, Problem
 from engine.protocol.errors import InputError
 
 _KEYS = ("instruction", "response", "id", "prompt", "completion", "instruction_critique", "pair_critique", "metadata")
+_INNER_KEYS = InnerKeys(METADATA_KEYS, each=("is_good", "confident"), holder="_critique")
+"""What gates go by inside a record: its metadata, and the judgements of two critics."""
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -100,17 +103,12 @@ class RecordReader:
         """Raises: InputError where the file as a whole cannot be used."""
         source = self._parquet() if self.path.suffix == ".parquet" else self._jsonl()
         for line, fields in source:
-            if record := self._record(line, fields):
-                self.records += 1
-                yield record
+            self.records += 1
+            yield self._record(line, fields)
         if self.records == 0 and self._part is None and self._wanted is None:
             raise no_record(self.findings)
 
-    def _record(self, line: int, fields: Fields) -> Record | None:
-        for key in ("instruction", "response"):
-            if not getattr(fields, key).strip():
-                self.findings.drop("empty field", f'"{key}" is empty; expected a text', line=line)
-                return None
+    def _record(self, line: int, fields: Fields) -> Record:
         identity = None if fields.id is None else str(fields.id)
         if identity is not None and self._part is not None:
             self.given_ids.append((line, identity))
@@ -154,11 +152,11 @@ class RecordReader:
         if data is None:
             self.findings.drop("line too long", f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB", line=number)
             return None
-        fault = decode_line(data, _DECODER, _KEYS, ended=ended)
-        if isinstance(fault, Fault):
+        found = decode_line(data, _DECODER, _KEYS, ended=ended, inner=_INNER_KEYS)
+        fault = found if isinstance(found, Fault) else _empty(found, data)
+        if fault is not None:
             self.findings.drop(fault.reason, fault.text, line=number, column=fault.column)
-            return None
-        return fault
+        return found if isinstance(found, Fields) and fault is None else None
 
     def _parquet(self) -> Iterator[tuple[int, Fields]]:
         from engine.data.parquet import ParquetRows
@@ -166,11 +164,23 @@ class RecordReader:
         rows = ParquetRows(self.path, _KEYS, self._progress)
         for number, row in rows:
             try:
-                yield number, msgspec.convert(row, Fields)
+                fields = msgspec.convert(row, Fields)
+                fault = _empty(fields, b"")
             except msgspec.ValidationError as error:
                 fault = validation_fault(str(error), b"")
+            if fault is None:
+                yield number, fields
+            else:
                 self.findings.drop(fault.reason, fault.text, line=number)
         self.sha256 = rows.sha256
+
+
+def _empty(fields: Fields, data: bytes) -> Fault | None:
+    """The fault of a record without an instruction or a response; `data` is its line, empty where there is none."""
+    for key in ("instruction", "response"):
+        if not getattr(fields, key).strip():
+            return Fault("empty field", f'"{key}" is empty; expected a text', key_column(data, key))
+    return None
 
 
 class Identities:

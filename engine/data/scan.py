@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from engine.data.lines import Part, Parts, Progress
+from engine.data.lines import Part, Parts, Progress, changed, sha256_of
 from engine.data.observers import NO_BOUNDS, Bounds, Observed, Observer
 from engine.data.part_workers import PartWorkers
 from engine.data.problems import Findings
@@ -61,6 +61,8 @@ def scan(path: Path, observer: Observer, progress: Progress, workers: int) -> Sc
             for scanned in pool.results(parts, lambda: joined.bounds):
                 joined.add(scanned)
                 progress(scanned.end_bytes, total_bytes)
+    if parts.sha256 != sha256_of(path):  # each part was read once to be cut off and once to be looked at
+        raise changed(path)
     return joined.whole(parts.sha256)
 
 

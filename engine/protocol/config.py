@@ -150,6 +150,16 @@ class GatesTable(Table, frozen=True):
     max_runaway: Annotated[Share, Meta(description="share of responses that go on into a new prompt, below")] = 0.05
     max_token_limit: Annotated[Share, Meta(description="share of raw generations cut at the token limit, below")] = 0.10
     max_median_tokens: Annotated[float, Meta(gt=0, description="median response tokens, below (profile stage1)")] = 40.0
+    max_median_share: Annotated[
+        float,
+        Meta(gt=0, le=1, description="median response tokens as a share of eval.max_new_tokens, at most (profile external)"),
+    ] = 0.5
+    max_delimiters: Annotated[
+        int, Meta(ge=0, description="responses with a delimiter or evaluator's marker left in, at most")
+    ] = 0
+    token_tolerance: Annotated[
+        Share, Meta(description="share by which declared token statistics may differ from the measured")
+    ] = 0.01
     min_acceptance: Annotated[Share, Meta(description="declared share of good among judged, at least")] = 0.50
     max_leaked_items: Annotated[int, Meta(ge=0, description="held-out items found in train, at most")] = 0
     leak_containment: Annotated[

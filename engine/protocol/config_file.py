@@ -113,7 +113,8 @@ def loosened(config: Config) -> tuple[str, ...]:
     names = []
     looser_when_higher = {
         "verdict": ("alpha", "fdr", "margin", "max_unscored", "max_arm_width", "max_lift_width"),
-        "gates": ("max_runaway", "max_token_limit", "max_median_tokens", "max_leaked_items", "leak_containment",
+        "gates": ("max_runaway", "max_token_limit", "max_median_tokens", "max_median_share", "max_delimiters", "token_tolerance",
+                  "max_leaked_items", "leak_containment",
                   "max_duplicate_share", "max_truncated"),
     }  # fmt: skip
     looser_when_lower = {

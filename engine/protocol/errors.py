@@ -53,6 +53,10 @@ class ModelError(InputError):
     """The model folder cannot be used: no safetensors, remote code, instruction-tuned, a failed sentinel."""
 
 
+class SentinelError(ModelError):
+    """The model was loaded and failed a hard sentinel."""
+
+
 class DiskFullError(EngineError):
     """A write failed for want of space or quota; nothing half-written was left behind."""
 

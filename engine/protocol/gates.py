@@ -11,11 +11,31 @@ from engine.protocol.errors import RunFolderError
 Status = Literal["pass", "fail", "undecided", "pending", "n/a"]
 STATUS_ORDER: tuple[Status, ...] = ("fail", "undecided", "pending", "pass", "n/a")
 MAX_EVIDENCE = 50
-GATE_IDS = (
-    "manifest", "integrity", "provenance", "qc-pilot", "qc-scale", "qc-scale.runaway", "qc-scale.token-limit",
-    "qc-scale.delimiter", "qc-scale.median-tokens", "qc-scale.acceptance", "contamination-guards", "leakage", "leakage.near",
-    "duplicates", "length", "held-out", "held-out.references", "power", "headroom", "sentinels", "pod",
-)  # fmt: skip
+GATE_TITLES = {
+    "manifest": "session manifest and QC summaries",
+    "integrity": "the file is the one declared",
+    "provenance": "records say how they were made",
+    "qc-pilot": "QC summary of the pilot run",
+    "qc-scale": "QC summary of the scale run",
+    "qc-scale.runaway": "responses that go on into a new prompt",
+    "qc-scale.token-limit": "raw generations cut at the token limit",
+    "qc-scale.delimiter": "delimiters left in responses",
+    "qc-scale.median-tokens": "median length of responses",
+    "qc-scale.acceptance": "the critic's acceptance",
+    "contamination-guards": "chat templates and control tokens",
+    "leakage": "held-out items in train",
+    "leakage.near": "held-out items much like train",
+    "duplicates": "near-duplicates inside train",
+    "length": "examples cut at max_seq_len",
+    "held-out": "the held-out set is whole and large enough",
+    "held-out.references": "reference answers pass their checks",
+    "held-out.alike": "held-out items like each other",
+    "power": "what the evaluation can find",
+    "headroom": "room above the base model",
+    "sentinels": "this run's model completes text",
+    "pod": "GPU, disk and output folder",
+}
+GATE_IDS = tuple(GATE_TITLES)
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,9 +47,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One gate: `declared` by the manifests, `measured` here, `threshold`, all as short texts for people; up to 50 evidence records."""
+    """One gate: `declared` by the manifests, `measured` here, `threshold`, all as short texts for people; up to 50 evidence records.
+
+    `title` says in a few words what it looks at; empty in files of versions before there were titles.
+    """
 
     id: str
+    title: str = ""
     severity: Severity
     status: Status
     declared: str

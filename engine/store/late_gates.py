@@ -35,6 +35,15 @@ def settle_sentinels(run: RunFolder, provenance: LoaderProvenance, emit: Emit) -
     _settle(run, "sentinels", "fail" if failed else "pass", names or "none", names or "the loader ran no sentinel", emit)
 
 
+def fail_sentinels(run: RunFolder, problem: str, emit: Emit) -> None:
+    """A hard sentinel of this run's own model failed, so that it was not loaded: the gate fails, unless it was settled before.
+
+    Raises:
+        GateBlockedError: a hard gate blocks by now.
+    """
+    _settle(run, "sentinels", "fail", "1 hard sentinel failed", problem, emit)
+
+
 def settle_headroom(
     run: RunFolder,
     config: Config,

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from app.commands.gates import marked_lines
 from engine.demo.setup import lay_demo
+from engine.protocol.gates import Evidence
 from tests.endtoend.job import environment
 
 
@@ -122,6 +124,31 @@ def test_a_changed_sluice_toml_is_named_on_resume_and_frozen_settings_can_be_ins
 def test_overrides_want_a_known_gate_and_a_reason(demo, tmp_path) -> None:
     refused(sluice(tmp_path, "run", str(demo), "--override", "leakage"), 2, "give the reason with --reason")
     refused(sluice(tmp_path, "run", str(demo), "--override", "leak", "--reason", "x"), 2, "there is no such gate")
+
+
+def test_an_override_that_would_change_nothing_is_refused_before_it_is_written_down(demo, tmp_path) -> None:
+    path = demo / "heldout.jsonl"
+    path.write_text(path.read_text() + '{"id": "x", "type": "fact", "instruction": "Say it.", "checks": [{"kind": "wordz"}]}\n')
+    said = (sluice(tmp_path, "run", str(demo), "--override", "held-out", "--reason", "x"), 2, "no override covers", "line 397")
+    refused(*said)
+    assert not (tmp_path / "checkpoints").exists()
+    assert sluice(tmp_path, "run", str(demo), "--until", "gates", "--json").returncode == 1
+    refused(sluice(tmp_path, "resume", "last", "--override", "held-out", "--reason", "x"), 2, "no override covers", "line 397")
+    assert not list(tmp_path.rglob("overrides.json"))
+
+
+def test_evidence_is_shown_line_by_line_with_what_matters_marked() -> None:
+    text = "H  Name the old mill by the river.\nT  So name the old mill by the river now.\nnothing here"
+    spans = tuple((low, low + len("old mill")) for low in (text.index("old mill"), text.rindex("old mill")))
+    assert marked_lines(Evidence(record="r", text=text, spans=spans)) == [
+        "H  Name the «old mill» by the river.", "T  So name the «old mill» by the river now.",
+    ]  # fmt: skip
+    (line,) = marked_lines(Evidence(record="r", text="x" * 5000 + "mark" + "y" * 5000, spans=((5000, 5004),)))
+    assert "«mark»" in line and line.startswith("…x") and line.endswith("y…") and len(line) < 200
+    assert marked_lines(Evidence(record="r", text="a\n" * 9))[-1] == "… and 6 more lines"
+    # a mark that goes on over the end of its line, and one to the end of the text
+    assert marked_lines(Evidence(record="r", text="So.\nUser: a\nUser: b", spans=((4, 19),))) == ["«User: a»", "«User: b»"]
+    assert marked_lines(Evidence(record="r", text="", spans=())) == [""]
 
 
 def test_a_workspace_that_cannot_be_written_is_said_plainly(demo, tmp_path) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from engine.compute.decode import Decoder
 from engine.compute.evaluate import evaluate_arm
@@ -18,7 +19,7 @@ from engine.compute.libraries import AutoModelForCausalLM, peft
 from engine.protocol import events as ev
 from engine.protocol.arms import arm_file, items_with_outcomes, noise_file, read_arm, timing_file
 from engine.protocol.config import Config, EngineTable, EvalTable, ModelTable, Severity
-from engine.protocol.errors import EngineError, GateBlockedError, InputError, MemoryRanOutError, StopRequested
+from engine.protocol.errors import EngineError, GateBlockedError, InputError, MemoryRanOutError, ModelError, StopRequested
 from engine.protocol.gates import DatasetFacts, GateResult, GatesReport, read_gates
 from engine.protocol.items import CheckSpec, HeldOutItem
 from engine.protocol.runs import RunFolder
@@ -323,6 +324,28 @@ def test_a_hard_gate_that_fails_late_stops_before_training(new_run: NewRun) -> N
     write_gates(run, pending_gates("hard"))
     with pytest.raises(GateBlockedError, match="headroom"):
         evaluate_arm(Stage(run, config), "base")
+
+
+def test_a_model_that_fails_its_sentinel_blocks_before_anything_is_answered(new_run: NewRun, tmp_path: Path) -> None:
+    run, config = new_run()
+    write_gates(run, pending_gates("hard"))
+    folder = Path(shutil.copytree(config.model.path, tmp_path / "stuck"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"].zero_()
+    tensors["lm_head.weight"][77] = tensors["model.norm.weight"]
+    tensors["lm_head.weight"][78] = -tensors["model.norm.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    stage = Stage(run, msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, path=str(folder))))
+    with pytest.raises(GateBlockedError, match="gate sentinels blocks the run"):
+        evaluate_arm(stage, "base")
+    assert [(event.id, event.status) for event in stage.of(ev.GateChecked)] == [("sentinels", "fail")]
+    report = read_gates(run.gates)
+    failed = next(gate for gate in report.gates if gate.id == "sentinels")
+    assert (failed.status, report.passed) == ("fail", False) and "plain-completion" in failed.reason
+    assert stage.of(ev.BatchEvaluated) == [] and not arm_file(run, "base").exists()
+    # settled once, the gate is not asked again: the model is refused by itself
+    with pytest.raises(ModelError, match="sentinel plain-completion"):
+        evaluate_arm(stage, "base")
 
 
 def pending_gates(severity: Severity) -> GatesReport:

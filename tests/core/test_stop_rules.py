@@ -95,3 +95,20 @@ def test_cuts_are_prefixes_and_stable(text: str) -> None:
         assert text.startswith(cut(text))
         assert cut(cut(text)) == cut(text)
     assert new_prompt_marker(after_stop_rules(text)) is None
+
+
+def test_a_closed_block_of_code_holds_no_prompt_and_an_open_one_may() -> None:
+    block = "Here it is.\n```yaml\nschemas:\n  User:\n    type: object\n```"
+    assert new_prompt_marker(block) is None
+    assert after_stop_rules(f"{block}\nUser: thanks") == block
+    assert new_prompt_marker(block.removesuffix("```")) is not None
+    assert new_prompt_marker("~~~~\nQ: in\n~~~\nA: in\n~~~~\nText") is None
+
+
+@pytest.mark.parametrize(
+    ("instruction", "asked"),
+    [("Tell me a joke.", {"Question", "Q", "A"}), ("Do you know a riddle?", {"Question", "Q", "A"}),
+     ("Write a short scene in a shop.", {"User", "Assistant", "Human"}), ("Describe the scene.", set()), ("Play a song.", set())],
+)  # fmt: skip
+def test_forms_that_are_told_as_questions_or_in_turns(instruction: str, asked: set[str]) -> None:
+    assert asked_for(instruction) == asked

@@ -1,73 +1,14 @@
 import json
 import random
-import shutil
-from pathlib import Path
 
 import msgspec
 import pytest
 
-import engine.demo
-from engine.data.gates import check_gates
-from engine.protocol.config import (
-    Config,
-    DataTable,
-    EngineTable,
-    EvalTable,
-    GatesTable,
-    ModelTable,
-    RunTable,
-    TrainTable,
-    VerdictTable,
-)
+from engine.protocol.config import EvalTable, GatesTable, TrainTable
 from engine.protocol.errors import InputError
 from engine.protocol.events import GateChecked, GateProgressed, GatesFinished
 from engine.protocol.gates import GatesReport, Override
-
-ASSETS = Path(engine.demo.__file__).parent / "assets"
-MANIFESTS = ("qc_pilot", "qc_scale", "session_manifest")
-
-
-class Dataset:
-    """A copy of the demo's data in a folder, to be spoilt one thing at a time."""
-
-    def __init__(self, folder, source=ASSETS):
-        self.folder = folder
-        for name in ("sft.jsonl", "qc_pilot.json", "qc_scale.json", "session_manifest.json"):
-            shutil.copy(source / name, folder / name)
-        shutil.copy(ASSETS / "heldout.jsonl", folder / "heldout.jsonl")
-        self.records = [json.loads(line) for line in (folder / "sft.jsonl").read_text().splitlines()]
-        self.items = [json.loads(line) for line in (folder / "heldout.jsonl").read_text().splitlines()]
-        self.events = []
-
-    def write(self):
-        for name, rows in (("sft.jsonl", self.records), ("heldout.jsonl", self.items)):
-            (self.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def edit(self, name, change):
-        path = self.folder / f"{name}.json"
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
-
-    def check(self, *, without=(), model=ASSETS / "model", overrides=(), **tables):
-        paths = {name: "" if name in without else str(self.folder / f"{name}.json") for name in MANIFESTS}
-        config = Config(
-            model=ModelTable(path=str(model)),
-            data=DataTable(train=str(self.folder / "sft.jsonl"), held_out=str(self.folder / "heldout.jsonl"), **paths),
-            **{"engine": EngineTable(device="cpu"), **tables},
-        )
-        self.report = check_gates(config, emit=self.events.append, overrides=overrides)
-        return {gate.id: gate for gate in self.report.gates}
-
-
-@pytest.fixture
-def demo(tmp_path, monkeypatch):
-    monkeypatch.setenv("SLUICE_WORKSPACE", str(tmp_path))
-    return Dataset(tmp_path)
-
-
-EXTERNAL = {"run": RunTable(profile="external")}
-GOOD = {"is_good": True, "confident": True}
+from tests.data.dataset import ASSETS, EXTERNAL, GOOD, MANIFESTS, Dataset
 
 
 def test_the_demo_passes_every_gate_that_files_can_decide(demo):
@@ -338,81 +279,6 @@ def test_length_counts_what_max_seq_len_cuts(demo):
     assert gate.status == "fail" and gate.evidence_total == 16 and "1 of them keep no response" in gate.reason
     assert demo.check(gates=GatesTable(max_truncated=0.02))["length"].status == "pass"
     assert demo.check(train=TrainTable(max_seq_len=16))["length"].status == "fail"
-
-
-# --- overlap and held-out --------------------------------------------------------------------------------------------------------
-
-
-def test_a_leak_shows_both_texts_with_the_shared_span(demo):
-    shared = "the old mill that stands by the long river of Traezoria"
-    demo.items[0]["instruction"] = f"Where is {shared}?"
-    demo.records[0]["instruction"] = f"What about {shared}?"
-    demo.write()
-    gate = demo.check()["leakage"]
-    assert gate.status == "fail" and gate.evidence_total == 1
-    evidence = gate.evidence[0]
-    assert demo.items[0]["id"] in evidence.record and demo.records[0]["id"] in evidence.record
-    assert [evidence.text[low:high].rstrip(".?") for low, high in evidence.spans] == [shared, shared]
-    assert demo.check(gates=GatesTable(max_leaked_items=1))["leakage"].status == "pass"
-
-
-def test_duplicates_are_shown_and_advisory(demo):
-    del demo.records[101:]
-    for record in demo.records[:100]:
-        record["instruction"] = demo.records[100]["instruction"].upper()
-    demo.write()
-    gate = demo.check()["duplicates"]
-    assert (gate.status, gate.severity, gate.evidence_total) == ("fail", "advisory", 100) and len(gate.evidence) == 50
-
-
-def test_held_out_faults(demo):
-    demo.items = [item for item in demo.items if item["type"] != "safety"][:299]
-    demo.items[0]["checks"] = [{"kind": "wordss", "max": 2}]
-    demo.write()
-    gate = demo.check()["held-out"]
-    assert gate.status == "fail" and gate.evidence_total == 1
-    assert all(text in gate.reason for text in ("298 items, at least 300", "1 problem in the file", "guarded type safety"))
-    assert "guarded type" not in demo.check(verdict=VerdictTable(guarded=()))["held-out"].reason
-
-
-def test_clusters_count_not_items_and_few_guarded_items_are_weak(demo):
-    weak = demo.check(gates=GatesTable(min_guarded_items=70))["held-out"]
-    count = sum(item["type"] == "safety" for item in demo.items)
-    assert weak.status == "pass" and f"safety is WEAK with {count} items" in weak.reason
-    for item in demo.items[:200]:
-        item["cluster"] = "one"
-    demo.write()
-    gate = demo.check()["held-out"]
-    assert gate.status == "fail" and f"{len(demo.items) - 199} clusters" in gate.reason
-
-
-def test_a_reference_that_fails_its_own_checks_is_advisory(demo):
-    demo.items[0]["reference"] = "word " * 300
-    demo.write()
-    gate = demo.check()["held-out.references"]
-    assert (gate.status, gate.severity, gate.evidence_total) == ("fail", "advisory", 1)
-    for item in demo.items:
-        item.pop("reference", None)
-    demo.write()
-    assert demo.check()["held-out.references"].status == "n/a"
-
-
-def test_power_falls_with_the_attempt_and_is_undecided_where_nothing_can_be_found(demo):
-    gate = demo.check()["power"]
-    assert gate.status == "pass" and gate.measured.startswith("0.05")
-    demo.items = demo.items[:3]
-    demo.write()
-    assert demo.check()["power"].status == "undecided"
-
-
-def test_the_pod_gate_fails_where_nothing_can_be_written(demo, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr("engine.data.gate_families.pod.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 5, 5))
-    gate = demo.check()["pod"]
-    assert (gate.status, gate.severity) == ("fail", "advisory") and "free" in gate.reason
-    monkeypatch.setenv("PATH", str(tmp_path))
-    gate = demo.check(engine=EngineTable(device="cuda"))["pod"]
-    assert (gate.status, gate.severity) == ("fail", "hard") and "no GPU" in gate.reason
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------------------

@@ -53,12 +53,18 @@ BROKEN = [
     (b'{"instruction": "a" "response": "b"}', "invalid JSON", 21),
     ('{"instruction": "é" "response": "b"}'.encode(), "invalid JSON", 21),
     (b'{"instruction": "a\x00", "response": "b"}', "NUL bytes", 19),
-    (b'{"instruction": "a"}', "missing field", None),
-    (b'{"instruction": " ", "response": "b"}', "empty field", None),
+    (b'{"instruction": "a"}', "missing field", 1),
+    (b'{"instruction": " ", "response": "b"}', "empty field", 2),
     (b'{"instruction": "a", "response": 5}', "wrong type", 22),
     (b'{"instruction": "a", "response": "b", "metadata": []}', "wrong type", 39),
     (b'["a"]', "wrong type", 1),
     (b'{"instruction": "a", "response": "b", "response": "c"}', "duplicate keys", 39),
+    (b'{"instruction": "a", "response": "b", "metadata": {"seed": 1, "seed": 2}}', "duplicate keys", 63),
+    (
+        b'{"instruction": "a", "response": "b", "pair_critique": {"is_good": true, "is_good": false}}',
+        "duplicate keys",
+        74,
+    ),
     (b'{"instruction": "a", "response": "b", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply", None),
     (b'{"instruction": "\\ud800", "response": "b"}', "invalid JSON", 24),
 ]
@@ -76,6 +82,19 @@ def test_a_broken_line_is_dropped_counted_and_placed(tmp_path, line, reason, col
 
 def test_a_repeated_key_inside_another_object_or_a_text_is_no_problem(tmp_path):
     line = {"instruction": 'say "response": twice', "response": '"response"', "metadata": {"id": 1, "response": 2}, "id": "x"}
+    records, reader = read(tmp_path, json.dumps(line).encode())
+    assert len(records) == 1 and not reader.findings.total
+
+
+def test_what_two_critics_and_any_text_may_hold_is_no_repeated_key(tmp_path):
+    good = {"is_good": True, "confident": True}
+    line = {
+        "instruction": "seed",
+        "response": "seed",
+        "instruction_critique": good,
+        "pair_critique": good,
+        "metadata": {"seed": "seed"},
+    }
     records, reader = read(tmp_path, json.dumps(line).encode())
     assert len(records) == 1 and not reader.findings.total
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import random
 from pathlib import Path
 
@@ -135,3 +136,18 @@ def test_records_are_found_again_by_line(train):
     found = records_at(train, wanted)
     assert set(found) <= wanted and {record.line for record in found.values()} == set(found) and 1 in found
     assert records_at(train, set()) == {}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_change_that_keeps_size_and_times_is_found_by_the_hash(train, monkeypatch, workers):
+    in_parts(monkeypatch)
+    before = train.stat()
+
+    def spoil(done, total):
+        with train.open("r+b") as file:
+            file.seek(10)
+            file.write(b"#")
+        os.utime(train, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(InputError, match="changed while it was read"):
+        scan(train, observer(), spoil, workers=workers)

@@ -4,6 +4,8 @@ import tomllib
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.protocol.config import Config, GatesTable, RunTable, TrainTable, VerdictTable
 from engine.protocol.config_file import KeyLines, dump_config, load_config, loosened, parse_config
@@ -160,3 +162,18 @@ def test_the_mirror_is_a_word_or_a_number_of_layers(value) -> None:
 def test_the_plan_is_speed_only_and_relaxes_nothing() -> None:
     text = '[plan]\ncheckpointing = "full"\nmirror = 3\ncompile = "off"\ngraph = "off"\nmargin = 0.0\n'
     assert loosened(parse_config(tomllib.loads(text))) == ()
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_mutated_file_is_settings_or_a_clean_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("config") / "sluice.toml"
+    content = bytearray(dump_config(Config(), comments=False).encode())
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    path.write_bytes(bytes(content))
+    try:
+        assert isinstance(load_config(path, inputs_must_exist=False), Config)
+    except ConfigError as error:
+        assert error.problems and all("sluice.toml" in problem for problem in error.problems)

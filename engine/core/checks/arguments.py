@@ -4,6 +4,7 @@ Nothing is coerced: `"5"` is not a number. It knows no check kind by name; the s
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from engine.core.checks.naming import nearest, shown
 
 def argument_problems(kind: type[Arguments], given: Mapping[str, Any]) -> Iterator[str]:
     """Unknown, missing and mistyped arguments; where there is none of these, what the arguments find wrong with each other."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     single = [f"unknown argument {shown(name)}{nearest(str(name), fields)}" for name in given if name not in fields]
     for name, field in fields.items():
         if name in given:
@@ -24,6 +25,11 @@ def argument_problems(kind: type[Arguments], given: Mapping[str, Any]) -> Iterat
     yield from single
     if not single:
         yield from msgspec.convert(dict(given), kind).problems()
+
+
+@cache
+def _fields(kind: type[Arguments]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def _type_problem(name: str, value: Any, wanted: Any) -> list[str]:

@@ -4,6 +4,7 @@ It speaks of designs, before or beside the data, never of the power "observed" i
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from scipy import optimize, stats
@@ -46,6 +47,7 @@ def midp_power(pairs: int, p10: float, p01: float, alpha: float) -> float:
     return float(np.sum(stats.binom.pmf(m, pairs, discordant) * lost))
 
 
+@lru_cache(maxsize=256)
 def smallest_detectable_difference(pairs: int, p10: float, alpha: float, power: float = 0.8) -> float | Undecided:
     """Smallest lift δ that the two-sided mid-p test finds with the given power, at P(only base) = p10, so P(only SFT) = p10 + δ.
 

@@ -1,30 +1,31 @@
-"""Gates on the held-out set, and those that are known only later: power, headroom, sentinels.
+"""Gates on the held-out set: enough items, whole ones, references that pass, items that are alike; and the sentinels at load.
 
 They refuse to count items that flip together as independent: clusters are counted.
 """
 
 from collections import Counter
 
+from engine.core.alike import near_identical, templates
 from engine.core.design import guarded_types, units_of
-from engine.core.statistics.power import smallest_detectable_difference
-from engine.data.gate_results import Found, counted
+from engine.data.gate_results import Found, counted, paired_texts
 from engine.data.held_out import failed_references
 from engine.data.inputs import Inputs
 from engine.protocol.gates import GateResult, Status
 
-P10 = (0.02, 0.05, 0.10)
-_POWER = 0.8
+_SHOWN_OF_A_TEMPLATE = 5
 
 
 def held_out(inputs: Inputs) -> GateResult:
     """Enough items (clusters), whole, with every guarded type."""
-    items, problems = inputs.held_out.items, inputs.held_out.problems
+    items, problems = inputs.evaluated, inputs.held_out.problems
     clusters, types = len(set(units_of(items).values())), Counter(name for item in items for name in item.types)
     least, faults, weak = inputs.config.gates.min_held_out, [], []
     if clusters < least:
         faults.append(f"{clusters:,} {_noun(inputs, clusters)}, at least {least:,} are needed")
     if problems:
-        faults.append(f"{counted(len(problems), 'problem')} in the file")
+        faults.append(
+            f"{counted(len(problems), 'problem')} in the file, which no override covers: mend these lines or take them out"
+        )
     for name in guarded_types(inputs.config.verdict.guarded, items):
         if types[name] == 0:
             faults.append(f"no item of the guarded type {name}")
@@ -34,8 +35,10 @@ def held_out(inputs: Inputs) -> GateResult:
     for problem in problems:
         found.add(f"line {problem.line}", str(problem))
     listed = ", ".join(f"{name} {count}" for name, count in sorted(types.items()))
+    everything = len(inputs.held_out.items)
+    chosen = f"; eval.subset takes {len(items):,} of {everything:,} items" if len(items) < everything else ""
     return inputs.draft.result(
-        "held-out", "hard", "fail" if faults else "pass", "; ".join([*faults, *weak, f"by type: {listed or 'none'}"]),
+        "held-out", "hard", "fail" if faults else "pass", "; ".join([*faults, *weak, f"by type: {listed or 'none'}"]) + chosen,
         measured=f"{len(items):,} items, {clusters:,} clusters", threshold=f"≥ {least:,}", found=found,
     )  # fmt: skip
 
@@ -53,33 +56,25 @@ def references(inputs: Inputs) -> GateResult:
     )  # fmt: skip
 
 
-def power(inputs: Inputs, attempt: int) -> GateResult:
-    """The smallest lift and the smallest falls of guarded types that this set can find."""
-    verdict, items = inputs.config.verdict, inputs.held_out.items
-    alpha = attempt_alpha(verdict.alpha, attempt)
-    clusters = units_of(items)
-    pairs = len(set(clusters.values()))
-    lifts = [smallest_detectable_difference(pairs, p10, alpha, _POWER) for p10 in P10]
-    shown = " / ".join(f"{lift:.3f}" if isinstance(lift, float) else "none" for lift in lifts)
-    falls = []
-    for name in guarded_types(verdict.guarded, items):
-        count = len({clusters[item.id] for item in items if name in item.types})
-        # Twice the level of the two-sided test is the one-sided test of a regression
-        fall = smallest_detectable_difference(count, P10[0], 2 * verdict.guard_alpha, _POWER)
-        falls.append(f"{name} {fall:.3f}" if isinstance(fall, float) else f"{name} none")
-    decided = all(isinstance(lift, float) for lift in lifts)
-    reason = f"smallest lift found with power {_POWER:g} at α = {alpha:g} (attempt {attempt}), where 2, 5, 10 % of the items are lost: {shown}"
-    reason += f"; smallest fall of a guarded type, before Holm: {', '.join(falls)}" if falls else ""
+def alike(inputs: Inputs) -> GateResult:
+    """Near-identical items that count as independent, and the templates that the items were made from."""
+    items = inputs.evaluated
+    pairs, made = near_identical(items), templates(items)
+    found = Found()
+    for pair in pairs:
+        text, spans = paired_texts(pair.first.instruction, pair.second.instruction)
+        found.add(f"{pair.first.id} × {pair.second.id}, Jaccard {pair.jaccard:.2f}", text, spans)
+    for template in made:
+        listed = "\n".join(f"{item.id}: {item.instruction}" for item in template.items[:_SHOWN_OF_A_TEMPLATE])
+        found.add(f"template of {counted(len(template.items), 'item')}: {template.pattern}", listed)
+    reason = f"{counted(len(pairs), 'pair')} of near-identical items that are not in one cluster"
+    if made:
+        held = sum(len(template.items) for template in made)
+        reason += f"; {held:,} of {counted(len(items), 'item')} come from {counted(len(made), 'template')}, the largest with "
+        reason += f"{len(made[0].items):,} ({made[0].pattern}): where such items rise and fall together, give them one `cluster`"
     return inputs.draft.result(
-        "power", "advisory", "pass" if decided else "undecided", reason, measured=shown, threshold="shown only",
-    )  # fmt: skip
-
-
-def headroom(inputs: Inputs) -> GateResult:
-    """Room above the base rate; known once the base arm is done."""
-    return inputs.draft.result(
-        "headroom", "advisory", "pending", "known once the base arm is evaluated", measured="after base arm",
-        threshold="≥ smallest detectable lift",
+        "held-out.alike", "advisory", "fail" if pairs else "pass", reason,
+        measured=f"{counted(len(pairs), 'pair')}, {counted(len(made), 'template')}", threshold="0 pairs", found=found,
     )  # fmt: skip
 
 
@@ -91,10 +86,5 @@ def sentinels(inputs: Inputs) -> GateResult:
     )  # fmt: skip
 
 
-def attempt_alpha(alpha: float, attempt: int) -> float:
-    """The level of the k-th attempt on one held-out set: α, then α/(k(k − 1)), so that all together stay below 2α."""
-    return alpha if attempt <= 1 else alpha / (attempt * (attempt - 1))
-
-
 def _noun(inputs: Inputs, clusters: int) -> str:
-    return "items" if clusters == len(inputs.held_out.items) else "clusters"
+    return "items" if clusters == len(inputs.evaluated) else "clusters"

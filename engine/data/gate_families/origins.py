@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.qc import within
+from engine.core.text import quoted
 from engine.data.gate_results import NOT_DECLARED, Found, counted, limit, percent, share_of
 from engine.data.inputs import Inputs
 from engine.data.manifests import Artifact, Declared, QcSummary
 from engine.protocol.gates import GateResult, Status
+
+_SHORTEST_COMMIT = 7
 
 
 def manifest(inputs: Inputs) -> GateResult:
@@ -52,12 +55,15 @@ def integrity(inputs: Inputs) -> GateResult:
         listed = ", ".join(f"{count} {reason}" for reason, count in sorted(flaws.items()))
         problems.append(f"the reader found {listed}")
     notes = [str(problem.text) for problem in inputs.findings.listed if problem.line is None]
-    status: Status = "fail" if problems else "pass" if declared else "n/a"
-    reason = "; ".join([*problems, *notes]) or ("the file is as declared" if declared else "nothing is declared to compare with")
+    unknown = _unmeasured_tokens(inputs)
+    status: Status = "fail" if problems else "undecided" if unknown else "pass" if declared else "n/a"
+    reason = "; ".join([*problems, *unknown, *notes]) or (
+        "the file is as declared" if declared else "nothing is declared to compare with"
+    )
     return inputs.draft.result(
         "integrity", "hard" if declared else "advisory", status, reason, declared=", ".join(declared) or NOT_DECLARED,
         measured=f"{counted(inputs.records, 'record')}, {inputs.sha256[:12]}…{' ≠' if problems and declared else ''}",
-        threshold="exact, token statistics ±1 %", found=found,
+        threshold=f"exact, token statistics ±{limit(inputs.config.gates.token_tolerance)}", found=found,
     )  # fmt: skip
 
 
@@ -71,10 +77,35 @@ def provenance(inputs: Inputs) -> GateResult:
     reason = f"{share_of(full, inputs.records)} have full metadata"
     reason += f"; missing most: {missing}" if missing else ""
     reason += f"; records of several origins: {', '.join(mixed)}" if mixed else ""
+    others = _other_origins(inputs)
+    reason += "".join(f"; {other}" for other in others)
+    session = inputs.manifests.session.value
+    declared = ", ".join(filter(None, ((session.git_commit or "")[:_SHORTEST_COMMIT], session.loader_version))) if session else ""
     return inputs.draft.result(
-        "provenance", inputs.draft.pipeline_severity, "pass" if share >= least else "fail", reason, measured=percent(share),
+        "provenance", inputs.draft.pipeline_severity, "pass" if share >= least else "fail", reason,
+        declared=declared or NOT_DECLARED, measured=percent(share) + (" ≠" if others else ""),
         threshold=f"≥ {limit(least)}", found=seen.incomplete,
     )  # fmt: skip
+
+
+def _other_origins(inputs: Inputs) -> list[str]:
+    """Commits and loader versions that records state and the session manifest does not."""
+    session = inputs.manifests.session.value
+    found = []
+    for key in ("git_commit", "loader_version"):
+        declared = getattr(session, key) if session else None
+        others = sorted(value for value in inputs.observed.metadata.origins[key] if not _same_origin(key, declared, value))
+        if declared and others:
+            found.append(f"records state {key} {quoted(others[0])}, the session manifest {quoted(declared)}")
+    return found
+
+
+def _same_origin(key: str, declared: str | None, stated: str) -> bool:
+    """Of commits one may be the short form of the other."""
+    if not declared or not stated or declared == stated:
+        return True
+    short, long = sorted((declared, stated), key=len)
+    return key == "git_commit" and len(short) >= _SHORTEST_COMMIT and long.startswith(short)
 
 
 def qc_pilot(inputs: Inputs) -> GateResult:
@@ -167,6 +198,8 @@ def _declared_facts(inputs: Inputs) -> list[str]:
     facts = [counted(count, "record") for count in dict(_declared_counts(inputs)).values()]
     if sha256 := _artifact(inputs).sha256:
         facts.append(f"{sha256[:12]}…")
+    if tokens := _declared_tokens(inputs):
+        facts.append(f"{' / '.join(f'{value:.4g}' for value in tokens.values())} tokens")
     return list(dict.fromkeys(facts))
 
 
@@ -197,12 +230,25 @@ def _integrity_problems(inputs: Inputs) -> list[str]:
 
 
 def _token_problems(inputs: Inputs) -> Iterator[str]:
-    summary, tokens = inputs.manifests.scale.value, inputs.tokens
-    if summary is None or tokens is None:
+    tokens = inputs.tokens
+    if tokens is None:
         return
-    for name in ("median", "mean", "p95"):
-        declared = getattr(summary.token_stats, name)
+    for name, declared in _declared_tokens(inputs).items():
         low, high = tokens.bounds(name)
-        if declared is not None and not within(declared, low, high):
+        if not within(declared, low, high, inputs.config.gates.token_tolerance):
             found = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
             yield f"{name} tokens are declared as {declared:g}, measured {found}{tokens.label}"
+
+
+def _unmeasured_tokens(inputs: Inputs) -> list[str]:
+    """Why declared token statistics cannot be compared."""
+    names = ", ".join(_declared_tokens(inputs))
+    return (
+        [f"{names} tokens are declared and cannot be measured: {inputs.no_tokenizer}"] if names and inputs.tokens is None else []
+    )
+
+
+def _declared_tokens(inputs: Inputs) -> dict[str, float]:
+    summary = inputs.manifests.scale.value
+    said = {name: getattr(summary.token_stats, name) if summary else None for name in ("median", "mean", "p95")}
+    return {name: value for name, value in said.items() if value is not None}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from engine.core.leakage import Leak, marked_pair, shares_grams
 from engine.data.duplicates import DuplicateCount
-from engine.data.gate_results import Found, counted, limit, percent
+from engine.data.gate_results import Found, counted, limit, paired_texts, percent
 from engine.data.inputs import Inputs
 from engine.data.records import Record
 from engine.protocol.gates import GateResult
@@ -48,7 +48,7 @@ def duplicates(inputs: Inputs, counts: DuplicateCount, texts: Mapping[int, Recor
         first, second = texts.get(pair.earlier), texts.get(pair.later)
         if first and second:
             how = "equal" if pair.equal else f"Jaccard {pair.jaccard:.2f}"
-            found.add(f"{first.name} × {second.name}, {how}", f"{first.instruction}\n{second.instruction}")
+            found.add(f"{first.name} × {second.name}, {how}", *paired_texts(first.instruction, second.instruction))
     found.total = counts.surplus
     return inputs.draft.result(
         "duplicates", "advisory", "pass" if share <= most else "fail", reason, measured=percent(share), threshold=f"≤ {limit(most)}",

@@ -1,9 +1,10 @@
-"""Gates on the texts themselves: runaway, token limit, delimiter, median tokens, acceptance, contamination, length.
+"""Gates on the texts themselves: runaway, token limit, delimiter, median tokens, acceptance, length.
 
 Each is recomputed from the data; what the QC summary declared stands beside it, marked ≠ where it says something else. They refuse to
 call an unmeasured share 0: it is undecided, with the reason.
 """
 
+from engine.core.qc import within
 from engine.data.gate_results import NOT_DECLARED, Found, counted, limit, percent, share_of
 from engine.data.inputs import Inputs
 from engine.data.manifests import QcSummary
@@ -63,18 +64,22 @@ def token_limit(inputs: Inputs) -> GateResult:
 
 def delimiter(inputs: Inputs) -> GateResult:
     """End delimiters or evaluator markers left in responses."""
-    found = inputs.observed.texts.markers
+    found, most = inputs.observed.texts.markers, inputs.config.gates.max_delimiters
     reason = f"{counted(found.total, 'response')} with an end delimiter or an evaluator's marker left in"
     return inputs.draft.result(
-        "qc-scale.delimiter", inputs.draft.pipeline_severity, "fail" if found.total else "pass", reason,
-        measured=f"{found.total:,}", threshold="0", found=found,
+        "qc-scale.delimiter", inputs.draft.pipeline_severity, "fail" if found.total > most else "pass", reason,
+        measured=f"{found.total:,}", threshold=f"{most:,}", found=found,
     )  # fmt: skip
 
 
 def median_tokens(inputs: Inputs) -> GateResult:
     """The median length of final responses, in tokens of the run's tokenizer."""
     external, tokens = inputs.draft.external, inputs.tokens
-    most = 0.5 * inputs.config.eval.max_new_tokens if external else inputs.config.gates.max_median_tokens
+    most = (
+        inputs.config.gates.max_median_share * inputs.config.eval.max_new_tokens
+        if external
+        else inputs.config.gates.max_median_tokens
+    )
     summary = inputs.manifests.scale.value
     said = summary.token_stats.median if summary else None
     threshold, declared = f"{'≤' if external else '<'} {most:g}", NOT_DECLARED if said is None else f"{said:g}"
@@ -85,7 +90,7 @@ def median_tokens(inputs: Inputs) -> GateResult:
         )
     found = tokens.median
     low, high = tokens.bounds("median")
-    differs = said is not None and not low * 0.99 <= said <= high * 1.01
+    differs = said is not None and not within(said, low, high, inputs.config.gates.token_tolerance)
     holds = found <= most if external else found < most
     reason = f"half of the responses have at most {found:g} tokens{tokens.label}"
     reason += f"; {said:g} were declared" if differs else ""
@@ -115,35 +120,6 @@ def acceptance(inputs: Inputs) -> GateResult:
         "; ".join([*faults, *unknown]) or "enough was accepted, and every kept record is good and confident",
         declared=_shown_acceptance(summary), measured=measured + (" ≠" if seen.not_good.total else ""),
         threshold=f"≥ {limit(inputs.config.gates.min_acceptance)} each; 0", found=seen.not_good,
-    )  # fmt: skip
-
-
-def contamination_guards(inputs: Inputs) -> GateResult:
-    """The data was made without chat template, and no chat-control token is in any text or in its tokens."""
-    texts, metadata = inputs.observed.texts, inputs.observed.metadata
-    faults = []
-    if texts.control.total:
-        kinds = ", ".join(f"{literal} ×{count:,}" for literal, count in texts.control_kinds.most_common(5))
-        faults.append(f"chat-control tokens in {counted(texts.control.total, 'record')}: {kinds}")
-    elif inputs.tokens and inputs.tokens.control.total:
-        faults.append(f"control tokens appear when {counted(inputs.tokens.control.total, 'record')} are tokenized")
-    if metadata.denied.total:
-        faults.append(f"the metadata of {counted(metadata.denied.total, 'record')} denies a guard")
-    stated = metadata.stating / inputs.records
-    if not inputs.draft.external and stated < inputs.config.gates.min_provenance:
-        faults.append(f"only {percent(stated)} of the records state template_disabled, add_special_tokens, sentinel_tests_passed")
-    delta = inputs.tokenizer.special_delta() if inputs.tokenizer else None
-    if delta:
-        faults.append(f"the tokenizer adds {delta:+d} special tokens to a prompt of its own accord")
-    unknown = inputs.no_tokenizer if delta is None else ""
-    status: Status = "fail" if faults else "undecided" if unknown else "pass"
-    found = next(
-        (one for one in (texts.control, inputs.tokens.control if inputs.tokens else None) if one and one.total), metadata.denied
-    )
-    return inputs.draft.result(
-        "contamination-guards", "hard", status, "; ".join([*faults, *filter(None, [unknown])]) or "no control token anywhere, delta 0",
-        declared=f"stated by {percent(stated)}", measured=f"{texts.control.total:,} texts, delta {'–' if delta is None else delta}",
-        threshold="0 texts, delta 0", found=found,
     )  # fmt: skip
 
 
