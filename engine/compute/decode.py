@@ -16,13 +16,13 @@ import torch
 from transformers import DynamicCache
 
 from engine.compute.attention import NAME, masks_of
+from engine.core.planner import cache_columns
 from engine.protocol.arms import StopReason
 from engine.protocol.errors import EngineError
 
 # How many tokens are decoded between two looks at whether all rows have ended; a look stalls a GPU, and is free on a CPU.
 TOKENS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 8}
-_WIDTH_STEP = 64
-_GRAPHS_KEPT = 4
+_SHAPES_KEPT = 2
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,11 +108,14 @@ class Decoder:
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Buffers of fixed size: the prompts once, then a step that is the same work for every token."""
         rows, width = ids_bt.shape
-        room = -(-(width + max_new_tokens) // _WIDTH_STEP) * _WIDTH_STEP
-        step = self._steps.pop((rows, room, state), None) or self._make_step(rows, room)
+        room = cache_columns(width + max_new_tokens)
+        step = self._steps.pop((rows, room, state), None)
+        if step is None:
+            # the oldest goes before the new one comes, so that never more are in memory
+            while len(self._steps) >= _SHAPES_KEPT:
+                self._steps.pop(next(iter(self._steps)))
+            step = _FixedStep(self._base, rows, room, graph=self._graphs)
         self._steps[rows, room, state] = step
-        while len(self._steps) > _GRAPHS_KEPT:
-            self._steps.pop(next(iter(self._steps)))
         first = True
 
         def feed(ids_bt: torch.Tensor) -> torch.Tensor:
@@ -123,9 +126,6 @@ class Decoder:
             return step.next(ids_bt)
 
         return feed
-
-    def _make_step(self, rows: int, room: int) -> "_FixedStep":
-        return _FixedStep(self._base, rows, room, graph=self._graphs)
 
 
 class _FixedCache:

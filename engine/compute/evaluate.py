@@ -51,6 +51,7 @@ class _Session:
     decoder: ArmDecoder
     plan: BatchPlan
     conditions: Conditions
+    predicted_peak_bytes: int
 
     def stop_if_asked(self) -> None:
         if self.context.stop_requested():
@@ -112,7 +113,8 @@ def _open(context: StageContext, prereg: Preregistration, items: tuple[HeldOutIt
     plan = plan_batches(prompts, batch_items)
     _warn_of_length(context, plan, getattr(loaded.model.config, "max_position_embeddings", None))
     before = arm_files.read_conditions(context.run, "base") if arm == "sft" else None
-    compute_plan = choose_decoding_plan(context, arm, loaded, plan, before).plan
+    chosen = choose_decoding_plan(context, arm, loaded, plan, before)
+    compute_plan = chosen.plan
     planned = carry_out(compute_plan, loaded.model, compute_dtype=loaded.compute_dtype, emit=context.emit)
     decoder = ArmDecoder(
         loaded, planned, Decoder(loaded.model, pad_id=loaded.pad_id, graphs=compute_plan.graph), {item.id: item for item in items},
@@ -121,7 +123,7 @@ def _open(context: StageContext, prereg: Preregistration, items: tuple[HeldOutIt
     conditions = conditions_of(
         loaded, config, batch_items=batch_items, plan_digest=plan.digest, compute_plan=compute_plan, adapter=adapter
     )
-    return _Session(context, prereg, decoder, plan, conditions)
+    return _Session(context, prereg, decoder, plan, conditions, chosen.peak_bytes)
 
 
 def _trained_adapter(run: RunFolder) -> Path:
@@ -155,7 +157,8 @@ def _rehearse(session: _Session, arm: Arm) -> None:
     watch.begin()
     session.decoder.rehearse(batch)
     measured = Preflight(
-        tokens=len(batch.ids) * (batch.width + context.config.eval.max_new_tokens), predicted_peak_bytes=None,
+        tokens=len(batch.ids) * (batch.width + context.config.eval.max_new_tokens),
+        predicted_peak_bytes=session.predicted_peak_bytes or None,
         measured_peak_bytes=watch.peak_bytes, elapsed_s=round(time.monotonic() - began_s, 4),
     )  # fmt: skip
     context.emit(preflight.told(context.run, arm, measured))

@@ -4,6 +4,7 @@ No chat template, no special tokens added, safetensors only, nothing from the ne
 to go on with an instruction-tuned model, with a tokenizer that adds tokens of its own, and when the plain-completion sentinel fails.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
@@ -29,13 +31,14 @@ from engine.compute.libraries import (
 )
 from engine.compute.memory import memory_now
 from engine.compute.provenance import git_sha, hash_files, source_sha256
+from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, keep_quantized
 from engine.compute.sentinels import SENTINELS, run_sentinel
 from engine.core.prompt import prompt_text
 from engine.data.model_folder import ModelFolder, open_model_folder
 from engine.protocol.config import Config
 from engine.protocol.errors import ModelError, SentinelError
-from engine.protocol.events import Event, ModelLoaded, ModelLoadProgressed, SentinelRun
-from engine.protocol.provenance import LoaderProvenance, SentinelOutcome
+from engine.protocol.events import Event, ModelLoaded, ModelLoadProgressed, SentinelRun, Warned
+from engine.protocol.provenance import FileHash, LoaderProvenance, SentinelOutcome
 
 Emit = Callable[[Event], None]
 _PROBE = prompt_text("Name the largest of 3, 14 and 15.")
@@ -71,7 +74,8 @@ def load_clean_model(config: Config, *, emit: Emit, adapter: Path | None = None)
     began_s = time.monotonic()
     folder = open_model_folder(config.model.path, allow_instruction_tuned=config.model.allow_instruction_tuned)
     tokenizer, template_found = load_tokenizer(folder)
-    model = _load_model(config, folder, device, dtype, emit)
+    files = hash_files(folder)
+    model = _load_model(config, folder, files, device, dtype, emit)
     end_id, pad_id = _fix_special_tokens(model, tokenizer, folder)
     emit(_model_loaded(model, folder, device, dtype, config, time.monotonic() - began_s))
     sentinels = _run_sentinels(model, tokenizer, end_id, pad_id, emit)
@@ -81,7 +85,7 @@ def load_clean_model(config: Config, *, emit: Emit, adapter: Path | None = None)
         git_sha=git_sha(),
         model_name=folder.name,
         model_path=str(folder.path),
-        files=hash_files(folder),
+        files=files,
         quantization=_quantization(config, folder),
         compute_dtype=_dtype_name(dtype),
         device=device_name(device),
@@ -125,20 +129,42 @@ def load_tokenizer(folder: ModelFolder) -> tuple[Any, bool]:
     return tokenizer, template_found
 
 
-def _load_model(config: Config, folder: ModelFolder, device: torch.device, dtype: torch.dtype, emit: Emit) -> Any:
+def _load_model(
+    config: Config, folder: ModelFolder, files: tuple[FileHash, ...], device: torch.device, dtype: torch.dtype, emit: Emit
+) -> Any:
+    """From the quantised copy in the workspace where there is one, else from the model's own files, whose copy is then kept."""
+    quantizing = config.model.quantization == "nf4" and not folder.quantized
+    keeps = quantizing and config.model.cache_quantized and folder.weight_bytes >= LEAST_BYTES
+    copy = cached_weights(files, dtype) if keeps else None
+    if copy is not None and copy.is_dir():
+        try:
+            return _prepared(_from_folder(copy, folder.weight_bytes, device, dtype, emit), dtype)
+        except ModelError as error:
+            emit(Warned(text=f"{error}; the model's own files are quantised again"))
+            shutil.rmtree(copy, ignore_errors=True)
     wanted: dict[str, Any] = {}
-    if config.model.quantization == "nf4" and not folder.quantized:
+    if quantizing:
         wanted["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
+    model = _prepared(_from_folder(folder.path, folder.weight_bytes, device, dtype, emit, **wanted), dtype)
+    if copy is not None and (problem := keep_quantized(model, copy)):
+        emit(Warned(text=f"the quantised weights are not kept for the next start: {problem}"))
+    return model
+
+
+def _from_folder(path: Path, weight_bytes: int, device: torch.device, dtype: torch.dtype, emit: Emit, **wanted: Any) -> Any:
     try:
-        with _progress(folder.weight_bytes, emit):
-            model = AutoModelForCausalLM.from_pretrained(
-                folder.path, dtype=dtype, device_map={"": str(device)}, attn_implementation="sdpa", use_safetensors=True,
+        with _progress(weight_bytes, emit):
+            return AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, device_map={"": str(device)}, attn_implementation="sdpa", use_safetensors=True,
                 local_files_only=True, trust_remote_code=False, **wanted,
             )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder.path}: the model cannot be loaded ({_first_line(error)})") from error
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(f"{path}: the model cannot be loaded ({_first_line(error)})") from error
+
+
+def _prepared(model: Any, dtype: torch.dtype) -> Any:
     keep_quantized_layers_trainable(model, dtype)
     model.requires_grad_(False)
     return model.eval()

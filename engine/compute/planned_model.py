@@ -4,6 +4,7 @@ Each fast path is tried before it is relied on; one that cannot be taken here is
 change what the model computes: the same numbers but for rounding.
 """
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit
     """Change `model` (a base model, or a PeftModel around one) in place as `plan` says."""
     adapter_dtype = _DTYPES[plan.adapter_dtype]
     switches = install_linears(model, compute_dtype=compute_dtype, adapter_dtype=adapter_dtype)
+    # a quantised weight and the layer it came from refer to each other: without this both would outlive their mirror
+    gc.collect()
     mirror_layers(model, plan.mirrored_layers)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = model.device.type == "cuda" and use_sluice_attention(base)

@@ -52,6 +52,7 @@ from engine.protocol.recoveries import Preflight
 from engine.protocol.stage_context import StageContext
 
 DEV_PER_EPOCH = 4
+DEV_ROW_TOKENS = 2048
 
 
 def train_stage(context: StageContext, *, gated_sha256: str | None = None) -> None:
@@ -98,8 +99,10 @@ class Trainer:
             row_tokens=rows[0], buckets=rows[1],
         )  # fmt: skip
         self._steps, self._widest_to_come = len(self._plans), widest_to_come(self._plans)
-        self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, *rows)
         planned = carry_out(chosen.plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
+        # without gradients a row may be wider, where attention is by segments and its mask not quadratic
+        dev_rows = (max(rows[0], DEV_ROW_TOKENS), ()) if planned.segments else rows
+        self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, *dev_rows)
         self._bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
         self._optimizer = build_optimizer(self._settings, [self._bank.master])
         self._gradients = BatchGradients(planned, self._bank, device=loaded.device, pad_id=loaded.pad_id, seed=self._seed)

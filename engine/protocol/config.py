@@ -49,6 +49,9 @@ class ModelTable(Table, frozen=True):
         Literal["auto", "bfloat16", "float32"],
         Meta(description="dtype of the arithmetic; auto is bfloat16 on a GPU that has it and float32 on the CPU"),
     ] = "auto"
+    cache_quantized: Annotated[
+        bool, Meta(description="keep the quantised weights of models of 1 GB or more in the workspace, for a faster next start")
+    ] = True
     allow_instruction_tuned: Annotated[
         bool, Meta(description="go on although the model looks instruction-tuned; listed as RELAXED in the verdict")
     ] = False

@@ -53,6 +53,7 @@ def write_config(out: Path, model: Path, settings: list[str]) -> Path:
         "data": {"train": '"train.jsonl"', "held_out": '"held_out.jsonl"'},
         "train": {"epochs": "2", "max_seq_len": "512", "patience": "0"},
         "eval": {"max_new_tokens": "100", "batch_items": "64"},
+        "verdict": {"guarded": '["format"]'},
     }
     for setting in settings:
         key, _, value = setting.partition("=")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.planner import ModelShape, cpu_figures, decoding_estimate, decoding_peak, gpu_figures, mirrorable
+from engine.core.planner.decoding import CACHE_STEP
 from engine.protocol.config import LINEAR_LAYERS, Config, PlanTable
 
 GIB = 2**30
@@ -22,17 +23,19 @@ def test_more_of_anything_takes_more(rows: int, prompt: int, new: int, mirrored:
         return decoding_peak(SHAPE, mirrored, rows=rows, prompt_tokens=prompt, new_tokens=new)
 
     least = peak(rows, prompt, new, mirrored)
-    assert least < min(peak(rows + 1, prompt, new, mirrored), peak(rows, prompt, new + 1, mirrored))
-    assert least < min(peak(rows, prompt + 1, new, mirrored), peak(rows, prompt, new, mirrored + 1))
+    assert least < min(peak(rows + 1, prompt, new, mirrored), peak(rows, prompt, new + CACHE_STEP, mirrored))
+    assert least < min(peak(rows, prompt + CACHE_STEP, new, mirrored), peak(rows, prompt, new, mirrored + 1))
+    assert least <= min(peak(rows, prompt, new + 1, mirrored), peak(rows, prompt + 1, new, mirrored))
 
 
 def test_the_cache_by_hand() -> None:
-    one, more = (decoding_peak(SHAPE, 64, rows=1, prompt_tokens=1, new_tokens=new) for new in (100, 101))
-    # keys and values of 8 heads of 128, 64 layers, two bytes each; the logits, not the mask, are at the peak of so short a prompt
-    assert more - one == 2 * 8 * 128 * 64 * 2
+    one, same, more = (decoding_peak(SHAPE, 64, rows=1, prompt_tokens=1, new_tokens=new) for new in (100, 127, 128))
+    # two buffers of 64 columns more: keys and values of 8 heads of 128, 64 layers, two bytes each; the logits, not the mask, are at the
+    # peak of so short a prompt
+    assert (same - one, more - one) == (0, 2 * CACHE_STEP * 2 * 8 * 128 * 64 * 2)
 
 
-@pytest.mark.parametrize(("gib", "mirrored"), [(100, 64), (45, 35), (21.5, 0)])
+@pytest.mark.parametrize(("gib", "mirrored"), [(100, 64), (45, 31), (24.2, 0)])
 def test_as_many_layers_as_fit_are_mirrored(gib: float, mirrored: int) -> None:
     usable = int(gib * GIB)
     found = decoding_estimate(
