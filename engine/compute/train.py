@@ -8,7 +8,6 @@ an optimizer step on a loss or gradient that is not finite, and to checkpoint we
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -18,7 +17,7 @@ from engine.compute import preflight
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState, on_cpu
 from engine.compute.checkpoint_writer import CheckpointWriter
-from engine.compute.finish import TrainedAdapter, finish_training
+from engine.compute.finish import Outcome, TrainedAdapter, finish_training
 from engine.compute.gradients import BatchGradients
 from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel, load_clean_model
@@ -70,20 +69,6 @@ def train_stage(context: StageContext, *, gated_sha256: str | None = None) -> No
     for event in trainer.train():
         context.emit(event)
     finish_training(context, loaded, trainer.adapter(), data.source, trainer.outcome())
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the loop ended: its last state, the steps that were planned, and the step whose adapter is in the model.
-
-    `peak_bytes` is the most that was allocated at once, None where the device tells nothing.
-    """
-
-    state: TrainerState
-    steps: int
-    adapter_step: int
-    chosen: PlanEstimate
-    peak_bytes: int | None
 
 
 class Trainer:
