@@ -196,13 +196,13 @@ class Trainer:
         self._state.step = step
         self._state.losses.append(StepRecord(step, loss, rate, grad_norm))
         yield StepTrained(
-            step=step, steps=self._steps, epoch=step * self._settings.epochs / self._steps, loss=loss, learning_rate=rate,
-            grad_norm=grad_norm, tokens=plan.tokens, response_tokens=plan.response_tokens, micro_steps=len(plan.rows),
+            step=step, steps=self._steps, epoch=_shown(step * self._settings.epochs / self._steps), loss=_shown(loss),
+            learning_rate=_shown(rate), grad_norm=_shown(grad_norm), tokens=plan.tokens, response_tokens=plan.response_tokens, micro_steps=len(plan.rows),
             elapsed_s=round(time.monotonic() - began_s, 4),
             memory=self._memory.after_step(plan.widest_row_tokens, self._widest_to_come[step] or None),
         )  # fmt: skip
         if usual is not None:
-            yield LossSpiked(step=step, loss=loss, usual=usual)
+            yield LossSpiked(step=step, loss=_shown(loss), usual=_shown(usual))
 
     def _update(self) -> None:
         """The optimizer's step; one that fails half-way leaves weights that are never checkpointed."""
@@ -359,3 +359,8 @@ class Trainer:
             f"step {step}: the loss is {loss} and the gradient norm {grad_norm} at learning rate {rate:.3g}, expected finite numbers; "
             f"the weights of step {step - 1} are kept; lower train.lr or look at this step's records: {shown}"
         )
+
+
+def _shown(figure: float) -> float:
+    """Seven digits: float32 has no more, and a day of steps must stay small. The checkpoint's history has all of them."""
+    return float(f"{figure:.7g}")
