@@ -8,6 +8,7 @@ whose numbers are not finite.
 Shapes, as suffixes of names: b rows, t columns that are fed, s columns that there is room for, n columns generated, v vocabulary.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from engine.protocol.errors import EngineError
 
 # How many tokens are decoded between two looks at whether all rows have ended; a look stalls a GPU, and is free on a CPU.
 TOKENS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 8}
-_SHAPES_KEPT = 2
+_SHAPES_KEPT = 4
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class Decoder:
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._base, self._fixed = base, base.config._attn_implementation == NAME
         self._graphs = graphs and self._fixed
+        self._storage = _Storage(0)
         self._steps: dict[tuple[int, int, bool], _FixedStep] = {}
 
     def decode(
@@ -109,12 +111,15 @@ class Decoder:
         """Buffers of fixed size: the prompts once, then a step that is the same work for every token."""
         rows, width = ids_bt.shape
         room = cache_columns(width + max_new_tokens)
+        if rows * room > self._storage.columns:
+            # the old buffers go before the new ones come, and with them what was captured over them
+            self._steps.clear()
+            self._storage = _Storage(rows * room)
         step = self._steps.pop((rows, room, state), None)
         if step is None:
-            # the oldest goes before the new one comes, so that never more are in memory
             while len(self._steps) >= _SHAPES_KEPT:
                 self._steps.pop(next(iter(self._steps)))
-            step = _FixedStep(self._base, rows, room, graph=self._graphs)
+            step = _FixedStep(self._base, _FixedCache(rows, room, self._storage, self._base.device), graph=self._graphs)
         self._steps[rows, room, state] = step
         first = True
 
@@ -128,14 +133,27 @@ class Decoder:
         return feed
 
 
-class _FixedCache:
-    """Keys and values (b, key heads, s, width of a head) of every layer, in buffers made at the first use."""
+class _Storage:
+    """One buffer of keys and one of values a layer, for `columns` columns of all rows together; batches of every shape share them."""
 
-    def __init__(self, rows: int, room: int, device: torch.device) -> None:
-        self._rows, self._room = rows, room
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+        self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def of_layer(self, layer_idx: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The flat buffers of a layer, made at its first use for heads as those of `like` (b, key heads, t, width of a head)."""
+        if layer_idx not in self._layers:
+            size = self.columns * like.shape[1] * like.shape[3]
+            self._layers[layer_idx] = like.new_zeros(size), like.new_zeros(size)
+        return self._layers[layer_idx]
+
+
+class _FixedCache:
+    """Keys and values (b, key heads, s, width of a head) of every layer, in buffers that do not move."""
+
+    def __init__(self, rows: int, room: int, storage: _Storage, device: torch.device) -> None:
+        self.rows, self.room, self._storage = rows, room, storage
         self.place = torch.zeros(1, dtype=torch.long, device=device)
-        self._keys: dict[int, torch.Tensor] = {}
-        self._values: dict[int, torch.Tensor] = {}
 
     def get_seq_length(self, *_: Any) -> int:
         """Nothing that counts: positions and masks are always given."""
@@ -145,10 +163,8 @@ class _FixedCache:
         self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Called by the model's layers: the prompts' own keys and values back, or for one token the whole buffers."""
-        if layer_idx not in self._keys:
-            shape = (self._rows, key.shape[1], self._room, key.shape[3])
-            self._keys[layer_idx], self._values[layer_idx] = key.new_zeros(shape), value.new_zeros(shape)
-        keys, values = self._keys[layer_idx], self._values[layer_idx]
+        shape = (self.rows, key.shape[1], self.room, key.shape[3])
+        keys, values = (flat[: math.prod(shape)].view(shape) for flat in self._storage.of_layer(layer_idx, key))
         if key.shape[2] > 1:
             keys[:, :, : key.shape[2]], values[:, :, : key.shape[2]] = key, value
             return key, value
@@ -160,9 +176,9 @@ class _FixedCache:
 class _FixedStep:
     """Decoding at one shape: buffers, and the step as a graph where wanted."""
 
-    def __init__(self, base: Any, rows: int, room: int, *, graph: bool) -> None:
-        self._base, self._device = base, base.device
-        self._cache = _FixedCache(rows, room, base.device)
+    def __init__(self, base: Any, cache: _FixedCache, *, graph: bool) -> None:
+        self._base, self._device, self._cache = base, base.device, cache
+        rows, room = cache.rows, cache.room
         self._ids_b1 = torch.zeros(rows, 1, dtype=torch.long, device=base.device)
         self._position_b1 = torch.zeros_like(self._ids_b1)
         self._visible_bs = torch.zeros(rows, room, dtype=torch.bool, device=base.device)

@@ -25,6 +25,7 @@ from engine.protocol.arms import Attempt, Conditions, ItemRecord, arm_file, atte
 from engine.protocol.errors import EngineError, InputError, SentinelError, StopRequested
 from engine.protocol.events import Arm, BatchEvaluated, EvaluationFinished, EvaluationPlanned, ItemOutcome, Warned
 from engine.protocol.items import HeldOutItem
+from engine.protocol.plans import PlanEstimate
 from engine.protocol.prereg import Preregistration, differences, read_prereg
 from engine.protocol.recoveries import Preflight
 from engine.protocol.runs import RunFolder
@@ -51,7 +52,7 @@ class _Session:
     decoder: ArmDecoder
     plan: BatchPlan
     conditions: Conditions
-    predicted_peak_bytes: int
+    chosen: PlanEstimate
 
     def stop_if_asked(self) -> None:
         if self.context.stop_requested():
@@ -86,7 +87,7 @@ def evaluate_arm(context: StageContext, arm: Arm) -> None:
             _same_arithmetic_for_base(session)
         _complete(session, arm, session.conditions, adapter=True)
     except BatchDidNotFitError as error:
-        _did_not_fit(context, arm, error)
+        _did_not_fit(session, arm, error)
 
 
 def _warn_of_differences(context: StageContext, items: tuple[HeldOutItem, ...], prereg: Preregistration) -> None:
@@ -123,7 +124,7 @@ def _open(context: StageContext, prereg: Preregistration, items: tuple[HeldOutIt
     conditions = conditions_of(
         loaded, config, batch_items=batch_items, plan_digest=plan.digest, compute_plan=compute_plan, adapter=adapter
     )
-    return _Session(context, prereg, decoder, plan, conditions, chosen.peak_bytes)
+    return _Session(context, prereg, decoder, plan, conditions, chosen)
 
 
 def _trained_adapter(run: RunFolder) -> Path:
@@ -157,14 +158,13 @@ def _rehearse(session: _Session, arm: Arm) -> None:
     watch.begin()
     session.decoder.rehearse(batch)
     measured = Preflight(
-        tokens=len(batch.ids) * (batch.width + context.config.eval.max_new_tokens),
-        predicted_peak_bytes=session.predicted_peak_bytes or None,
+        tokens=len(batch.ids) * (batch.width + context.config.eval.max_new_tokens), predicted_peak_bytes=session.chosen.peak_bytes or None,
         measured_peak_bytes=watch.peak_bytes, elapsed_s=round(time.monotonic() - began_s, 4),
     )  # fmt: skip
     context.emit(preflight.told(context.run, arm, measured))
 
 
-def _did_not_fit(context: StageContext, arm: Arm, error: BatchDidNotFitError) -> None:
+def _did_not_fit(session: _Session, arm: Arm, error: BatchDidNotFitError) -> None:
     """Write down that a batch did not fit, so that both arms are split. Raises: MemoryRanOutError, or EngineError for one item alone."""
     batch, rows = error.batch, len(error.batch.ids)
     if rows == 1:
@@ -172,7 +172,11 @@ def _did_not_fit(context: StageContext, arm: Arm, error: BatchDidNotFitError) ->
             f"item {batch.ids[0]} alone does not fit into GPU memory ({shortened(str(error))}); lower eval.max_new_tokens, take a GPU with more memory, "
             "or end other processes on it"
         )
-    for event in told_and_kept(context.run, stage=arm, reason=str(error), batch=batch.index, batch_items=rows):
+    context, chosen = session.context, session.chosen
+    for event in told_and_kept(
+        context.run, stage=arm, reason=str(error), batch=batch.index, batch_items=rows, plan=chosen.name,
+        predicted_peak_bytes=chosen.peak_bytes,
+    ):  # fmt: skip
         context.emit(event)
 
 

@@ -8,7 +8,6 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 import torch
@@ -29,28 +28,18 @@ from engine.store.run_plan import read_run_plan
 from engine.store.stages import TrainingSuccess, write_training_success
 
 
-class LoopOutcome(Protocol):
-    """How the loop ended."""
+@dataclass(frozen=True)
+class Outcome:
+    """How the loop ended: its last state, the steps that were planned, the step whose adapter is in the model, and the compute plan.
 
-    @property
-    def state(self) -> TrainerState:
-        """The loop's last state."""
+    `peak_bytes` is the most that was allocated on the GPU at once, None where the device tells nothing.
+    """
 
-    @property
-    def steps(self) -> int:
-        """Steps that were planned."""
-
-    @property
-    def adapter_step(self) -> int:
-        """The step whose adapter is in the model."""
-
-    @property
-    def chosen(self) -> PlanEstimate:
-        """The compute plan of this worker."""
-
-    @property
-    def peak_bytes(self) -> int | None:
-        """The most that was allocated on the GPU at once."""
+    state: TrainerState
+    steps: int
+    adapter_step: int
+    chosen: PlanEstimate
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class TrainedAdapter:
 
 
 def finish_training(
-    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: LoopOutcome
+    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: Outcome
 ) -> None:
     """Save adapter, manifest and marker; on a full disk wait and try again every few seconds.
 
@@ -80,7 +69,7 @@ def finish_training(
 
 
 def _save(
-    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: LoopOutcome
+    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: Outcome
 ) -> AdapterSaved:
     run = context.run
     context.check_ownership()
@@ -101,7 +90,7 @@ def _save(
 
 
 def _manifest(
-    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: LoopOutcome, sha256: str
+    context: StageContext, loaded: LoadedModel, adapter: TrainedAdapter, source: DatasetSource, outcome: Outcome, sha256: str
 ) -> TrainingManifest:
     run, config = context.run, context.config
     return TrainingManifest(
@@ -127,7 +116,7 @@ def _manifest(
     )
 
 
-def _compute(context: StageContext, outcome: LoopOutcome) -> ComputeRecord:
+def _compute(context: StageContext, outcome: Outcome) -> ComputeRecord:
     known = read_run_plan(context.run)
     return ComputeRecord(
         plan=outcome.chosen,
@@ -137,7 +126,7 @@ def _compute(context: StageContext, outcome: LoopOutcome) -> ComputeRecord:
     )
 
 
-def _outcome(outcome: LoopOutcome) -> TrainingOutcome:
+def _outcome(outcome: Outcome) -> TrainingOutcome:
     state = outcome.state
     unit = 1 if sys.platform == "darwin" else 1024
     return TrainingOutcome(

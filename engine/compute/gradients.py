@@ -15,6 +15,7 @@ from engine.compute.losses import RowLoss
 from engine.compute.planned_model import Emit, PlannedModel
 from engine.compute.row_graphs import HostRow, RowGraphs, bucket_sizes
 from engine.core.masking import Example
+from engine.core.out_of_memory import is_out_of_memory
 from engine.core.packing import RowPlan, StepPlan
 from engine.core.schedule import micro_seed
 from engine.protocol.events import FastPathFellBack
@@ -47,9 +48,9 @@ class BatchGradients:
         try:
             graphs.capture()
             self._graphs = graphs
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).partition("\n")[0][:160]
             emit(FastPathFellBack(path="CUDA graph", reason=reason, instead="kernels are launched one by one"))
         self._bank.zero_grad()

@@ -161,7 +161,7 @@ class MemoryWatch:
         shown = Memory(
             rss_bytes=rss_bytes(), allocated_bytes=found.allocated, reserved_bytes=found.reserved, peak_allocated_bytes=self._peak,
             device_used_bytes=found.device_used, device_total_bytes=found.device_total,
-            fragmentation_bytes=reading.fragmentation, others_bytes=reading.others,
+            fragmentation_bytes=reading.fragmentation, others_bytes=reading.others or None,
         )  # fmt: skip
         predicted = None if largest_to_come is None else self._fit.peak(largest_to_come)
         return (

@@ -8,7 +8,6 @@ an optimizer step on a loss or gradient that is not finite, and to checkpoint we
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -18,7 +17,7 @@ from engine.compute import preflight
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState, on_cpu
 from engine.compute.checkpoint_writer import CheckpointWriter
-from engine.compute.finish import TrainedAdapter, finish_training
+from engine.compute.finish import Outcome, TrainedAdapter, finish_training
 from engine.compute.gradients import BatchGradients
 from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel, load_clean_model
@@ -71,20 +70,6 @@ def train_stage(context: StageContext, *, gated_sha256: str | None = None) -> No
     for event in trainer.train():
         context.emit(event)
     finish_training(context, loaded, trainer.adapter(), data.source, trainer.outcome())
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the loop ended: its last state, the steps that were planned, and the step whose adapter is in the model.
-
-    `peak_bytes` is the most that was allocated at once, None where the device tells nothing.
-    """
-
-    state: TrainerState
-    steps: int
-    adapter_step: int
-    chosen: PlanEstimate
-    peak_bytes: int | None
 
 
 class Trainer:
@@ -214,13 +199,13 @@ class Trainer:
         self._state.step = step
         self._state.losses.append(StepRecord(step, loss, rate, grad_norm))
         yield StepTrained(
-            step=step, steps=self._steps, epoch=step * self._settings.epochs / self._steps, loss=loss, learning_rate=rate,
-            grad_norm=grad_norm, tokens=plan.tokens, response_tokens=plan.response_tokens, micro_steps=len(plan.rows),
+            step=step, steps=self._steps, epoch=_shown(step * self._settings.epochs / self._steps), loss=_shown(loss),
+            learning_rate=_shown(rate), grad_norm=_shown(grad_norm), tokens=plan.tokens, response_tokens=plan.response_tokens, micro_steps=len(plan.rows),
             elapsed_s=round(time.monotonic() - began_s, 4),
             memory=self._memory.after_step(plan.widest_row_tokens, self._widest_to_come[step] or None),
         )  # fmt: skip
         if usual is not None:
-            yield LossSpiked(step=step, loss=loss, usual=usual)
+            yield LossSpiked(step=step, loss=_shown(loss), usual=_shown(usual))
 
     def _update(self) -> None:
         """The optimizer's step; one that fails half-way leaves weights that are never checkpointed."""
@@ -377,3 +362,8 @@ class Trainer:
             f"step {step}: the loss is {loss} and the gradient norm {grad_norm} at learning rate {rate:.3g}, expected finite numbers; "
             f"the weights of step {step - 1} are kept; lower train.lr or look at this step's records: {shown}"
         )
+
+
+def _shown(figure: float) -> float:
+    """Seven digits: float32 has no more, and a day of steps must stay small. The checkpoint's history has all of them."""
+    return float(f"{figure:.7g}")

@@ -57,7 +57,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is to come: torch's peak, the room that it leaves, the risk and why."""
+    """What is to come: torch's peak, the room that it leaves, the risk, and why (short where it is low: it goes with every step)."""
 
     predicted_peak: int
     headroom: int
@@ -142,7 +142,8 @@ def forecast(reading: Reading, predicted_peak: int, largest_row_tokens: int) -> 
     headroom = reading.usable - peak
     share = (headroom - reading.fragmentation) / max(1, reading.device_total)
     risk: Risk = "high" if share < HIGH_SHARE else "watch" if share < WATCH_SHARE else "low"
-    return Forecast(peak, headroom, risk, _reason(reading, peak, headroom, largest_row_tokens))
+    low = f"needs {gib(peak)} of {gib(reading.usable)}"
+    return Forecast(peak, headroom, risk, low if risk == "low" else _reason(reading, peak, headroom, largest_row_tokens))
 
 
 def _reason(reading: Reading, peak: int, headroom: int, tokens: int) -> str:

@@ -24,7 +24,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     The forecast: with the largest row still to come (`largest_row_tokens`) torch's peak will be `predicted_peak_bytes`, which leaves
     `headroom_bytes` of the card. `fragmentation_bytes` is reserved beyond the most that was ever allocated at once; `others_bytes` belongs
-    to other processes.
+    to other processes, None where there are none or they cannot be told.
     """
 
     rss_bytes: int

@@ -56,7 +56,7 @@ def test_a_step_tells_what_the_largest_row_to_come_will_need() -> None:
     assert memory.largest_row_tokens == 1024
     assert memory.predicted_peak_bytes == RESTING + 1024 * A_TOKEN
     assert memory.headroom_bytes == 80 * GIB - CONTEXT_BYTES - memory.predicted_peak_bytes
-    assert (memory.risk, memory.others_bytes, memory.fragmentation_bytes) == ("low", 0, 0)
+    assert (memory.risk, memory.others_bytes, memory.fragmentation_bytes) == ("low", None, 0)
     assert ran(gauge, watch, 512, 2048).risk == "high"
     gauge.others = 19 * GIB
     seen = ran(gauge, watch, 512, 1024)
@@ -77,7 +77,7 @@ def test_the_driver_s_list_tells_others_that_were_there_from_the_start() -> None
     gauge = MadeUpGauge(own=RESTING + CONTEXT_BYTES, others=600 << 20)
     assert ran(gauge, MemoryWatch(gauge), 512, 512).others_bytes == 600 << 20
     blind = MadeUpGauge(others=100 << 20)
-    assert ran(blind, MemoryWatch(blind), 512, 512).others_bytes == 0
+    assert ran(blind, MemoryWatch(blind), 512, 512).others_bytes is None
 
 
 def test_a_cpu_tells_no_figures_of_a_gpu() -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from engine.compute import resuming
 from engine.compute import train as training
+from engine.compute.gradients import BatchGradients
 from engine.compute.loader import load_clean_model
 from engine.compute.lora import attach_lora
 from engine.compute.losses import RowLoss
@@ -23,6 +24,7 @@ from engine.protocol.events import (
     AdapterSaved,
     CheckpointWritten,
     DevEvaluated,
+    LossSpiked,
     Rewound,
     StepTrained,
     TrainingPlanned,
@@ -213,6 +215,85 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step(context_of: C
     good, found = (load_file(one.run.checkpoints / "step-4" / "adapter_model.safetensors") for one in (whole, context))
     assert all(torch.equal(good[name], found[name]) for name in good)
     assert all(bool(torch.isfinite(value).all()) for value in found.values())
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_optimizer_step(
+    context_of: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, real = context_of("inf", dev_share=0.0), BatchGradients.of
+
+    def poisoned(self: Any, *arguments: Any) -> torch.Tensor:
+        total = real(self, *arguments)
+        if len(context.of(StepTrained)) == 2:
+            self._bank.master.grad[7] = float("inf")
+        return total
+
+    monkeypatch.setattr(BatchGradients, "of", poisoned)
+    with pytest.raises(NonFiniteLossError, match=r"step 3: the loss is \d.* and the gradient norm inf at learning rate"):
+        train_stage(context)
+    assert [event.step for event in context.of(CheckpointWritten)] == [2]
+    found = load_file(context.run.checkpoints / "step-2" / "adapter_model.safetensors")
+    assert all(bool(torch.isfinite(value).all()) for value in found.values())
+
+
+def test_a_loss_spike_is_an_event_and_training_goes_on(context_of: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, real = context_of("spike", dev_share=0.0, epochs=4), training.Trainer._accumulate
+
+    def spiking(self: Any, plan: Any, step: int) -> Any:
+        loss, norm = real(self, plan, step)
+        return (loss * 10 if step == 25 else loss), norm
+
+    monkeypatch.setattr(training.Trainer, "_accumulate", spiking)
+    train_stage(context)
+    (spike,) = context.of(LossSpiked)
+    losses = [event.loss for event in context.of(StepTrained)]
+    assert (spike.step, spike.loss) == (25, losses[24])
+    assert min(losses[:24]) < spike.usual < max(losses[:24])
+    assert context.of(StepTrained)[-1].step == len(losses) == 32
+
+
+def test_going_back_past_the_best_step_forgets_it(context_of: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A best adapter of steps that are void must not win over those that are trained again."""
+    losses = {1: 5.0, 2: 4.0, 3: 1.0, 4: 3.0, 5: 2.0}
+
+    def evaluate(self: Any) -> Any:
+        monkeypatch.setattr(self._loss, "mean", lambda *_: losses.get(self._state.step, 9.0), raising=False)
+        return real(self)
+
+    real = training.Trainer._evaluate
+    monkeypatch.setattr(training.Trainer, "_evaluate", evaluate)
+    first = context_of("back", dev_every_steps=1, patience=0, stop_after=3)
+    with pytest.raises(StopRequested):
+        train_stage(first)
+    damaged = first.run.checkpoints / "step-3" / "optimizer.pt"
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    losses[3] = 6.0
+    second = context_of("back", dev_every_steps=1, patience=0)
+    train_stage(second)
+    assert second.of(Rewound)[0].step == 2
+    assert [event.best_step for event in second.of(DevEvaluated)][:3] == [2, 4, 5]
+    assert second.of(AdapterSaved)[0].step == 5
+    assert not (second.run.checkpoints / "step-3").exists()
+
+
+def test_another_compute_plan_is_said_and_recorded(context_of: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = context_of(stop_after=2)
+    with pytest.raises(StopRequested):
+        train_stage(first)
+    real = training.choose_compute_plan
+
+    def smaller(*arguments: Any) -> PlanEstimate:
+        chosen = real(*arguments)
+        return msgspec.structs.replace(chosen, plan=msgspec.structs.replace(chosen.plan, recomputed_layers=2))
+
+    monkeypatch.setattr(training, "choose_compute_plan", smaller)
+    second = context_of()
+    train_stage(second)
+    assert second.of(Rewound)[0].step == 2
+    assert any("plan.recomputed_layers 0 → 2" in event.text for event in second.of(Warned))
+    manifest = msgspec.json.decode(second.run.training_manifest.read_bytes(), type=TrainingManifest)
+    assert manifest.outcome.exact is False and manifest.compute is not None
+    assert manifest.compute.plan.plan.recomputed_layers == 2
 
 
 def test_the_cut_into_rows_changes_only_rounding_without_dropout(context_of: Contexts) -> None:

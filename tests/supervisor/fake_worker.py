@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import cast
 
 from engine.protocol import events as ev
-from engine.protocol.errors import EngineError, InputError, StopRequested
+from engine.protocol.errors import EngineError, InputError, MemoryRanOutError, StopRequested
 from engine.protocol.events import Stage
-from engine.store.run_plan import read_run_plan
+from engine.protocol.plans import ComputePlan, PlanEstimate
+from engine.protocol.recoveries import Recovery
+from engine.store.run_plan import note_recovery, read_run_plan
 from engine.worker_process import WorkerContext, run_stage, worker_context
 
 RECORD = '{"id":"i","types":["fact"],"instruction":"q","prompt_sha256":"0","token_ids":[],"text":"","success":true,"checks":[],"tokens":0,"stop":"end","batch":"0"}\n'
@@ -122,6 +124,13 @@ def act(context: WorkerContext, what: list[object]) -> None:
             raise EngineError("the loss is not finite")
         case ["raise", "oom"]:
             raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory\nmore")
+        case ["plan", int(peak)]:
+            chosen = PlanEstimate(name="scripted", plan=ComputePlan(row_tokens=64), step_s=0.1, peak_bytes=peak)
+            context.emit(ev.PlanChosen(stage=context.stage, chosen=chosen, free_bytes=peak))
+        case ["ran-out", int(step)]:
+            note_recovery(context.run, Recovery(stage=context.stage, at="", reason="scripted", step=step))
+            context.emit(ev.MemoryRanOut(stage=context.stage, step=step, reason="scripted"))
+            raise MemoryRanOutError("out of GPU memory: scripted")
         case ["raise", "bug"]:
             raise KeyError("surprise\x1b[31m")
         case ["if-oom", int(times), list(inner)]:

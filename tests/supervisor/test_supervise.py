@@ -10,6 +10,7 @@ import pytest
 
 from engine.protocol import events as ev
 from engine.protocol.runs import RunFolder, read_owner, read_summary, start_ticks
+from engine.store.run_plan import read_run_plan
 
 from .conftest import Driven, until_true
 
@@ -113,6 +114,44 @@ def test_out_of_gpu_memory_starts_again_with_a_smaller_plan(driven: Driven):
     driven.script(train=[[["if-oom", 0, ["raise", "oom"]], ["if-oom", 1, ["raise", "oom"]], ["if-oom", 2, ["finish"]]]])
     assert driven.finish() == 0
     assert [event.reason for event in driven.of(ev.WorkerRestarted)] == ["out of GPU memory: CUDA out of memory"] * 2
+
+
+def test_what_a_worker_could_not_write_down_the_supervisor_does(driven: Driven):
+    peak = 70 << 30
+    driven.script(train=[[["plan", peak], ["step", 4], ["raise", "oom"]], [["finish"]]])
+    assert driven.finish() == 0
+    (known,) = read_run_plan(driven.run).recoveries
+    assert (known.stage, known.step, known.plan, known.predicted_peak_bytes) == ("train", 4, "scripted", peak)
+    assert read_run_plan(driven.run).failed_peaks("train") == (peak,)
+    (told,) = driven.of(ev.MemoryRanOut)
+    assert (told.stage, told.step, told.predicted_peak_bytes) == ("train", 4, peak)
+    assert driven.names().index("MemoryRanOut") < driven.names().index("WorkerRestarted")
+
+
+def test_what_a_worker_has_written_down_is_counted_once(driven: Driven):
+    driven.script(train=[[["step", 4], ["ran-out", 4]], [["finish"]]])
+    assert driven.finish() == 0
+    assert [one.reason for one in read_run_plan(driven.run).recoveries] == ["scripted"]
+    assert len(driven.of(ev.MemoryRanOut)) == 1
+
+
+def test_a_worker_killed_by_the_kernel_is_no_recovery(driven: Driven):
+    driven.script(train=[[["step", 4], ["kill", "SIGKILL"]], [["finish"]]])
+    assert driven.finish() == 0
+    assert read_run_plan(driven.run).recoveries == ()
+
+
+@pytest.mark.parametrize(("stage", "keys"), [("train", "train.row_tokens"), ("sft", "eval.batch_items and eval.max_new_tokens")])
+def test_memory_that_runs_out_again_and_again_ends_with_what_to_change(driven: Driven, stage: ev.Stage, keys: str):
+    if stage == "sft":
+        driven.complete("train")
+    driven.script(**{stage: [[["raise", "oom"]]]})
+    assert driven.finish(stage) == 4
+    failed = driven.events()[-1]
+    assert isinstance(failed, ev.RunFailed)
+    assert failed.reason == "out of GPU memory: CUDA out of memory, 2 restarts without progress before it"
+    assert keys in failed.mend
+    assert len(read_run_plan(driven.run).recoveries) == 3
 
 
 def test_a_blocked_run_goes_on_after_an_override(fresh: Driven):

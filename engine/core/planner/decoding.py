@@ -21,9 +21,6 @@ _PREFILL_HIDDEN = 6
 CACHE_STEP = 64
 """Columns of the buffers of keys and values are a multiple of this, so that batches of like widths share a captured step."""
 
-CACHES_HELD = 2
-"""Buffers of two shapes are held: of this batch, and of the one before where it was narrower or had other rows."""
-
 
 def cache_columns(tokens: int) -> int:
     """Columns of a buffer that must hold so many tokens."""
@@ -51,7 +48,7 @@ def decoding_peak(
         return 0
     weights = weight_bytes(shape, mirrored_layers, element_bytes=element_size)
     adapters = shape.adapter_parameters * (FP32_BYTES + element_size)
-    cache = CACHES_HELD * rows * cache_columns(prompt_tokens + new_tokens) * 2 * shape.kv_width * shape.layers * element_size
+    cache = rows * cache_columns(prompt_tokens + new_tokens) * 2 * shape.kv_width * shape.layers * element_size
     layer = rows * prompt_tokens * element_size * (COMPILED_INTERMEDIATE * shape.intermediate + _PREFILL_HIDDEN * shape.hidden)
     mask = rows * prompt_tokens * (prompt_tokens + new_tokens) * element_size
     dequantised = shape.largest_linear * element_size if shape.quantized and mirrored_layers < shape.layers else 0

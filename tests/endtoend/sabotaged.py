@@ -1,0 +1,95 @@
+"""A real supervisor whose real workers are sabotaged: `sabotaged.py supervise RUN`, which starts `sabotaged.py work RUN STAGE`.
+
+`sabotage.json` in the run folder maps a stage to a list with one entry a worker (the last one repeats): {"ran_out_in_step": N},
+{"ran_out_in_batches_of": N} or {"killed_while_writing": N}, a checkpoint of step N or later; {} does nothing.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.protocol.events import Stage
+from engine.protocol.runs import RunFolder
+
+
+def supervise(run: RunFolder) -> int:
+    from engine.supervise import supervise as really
+
+    def worker(run: RunFolder, stage: Stage) -> Sequence[str]:
+        return (sys.executable, __file__, "work", str(run.path), stage)
+
+    return really(run, "report", worker_command=worker)
+
+
+def work(run: RunFolder, stage: str) -> int:
+    from engine import work as story
+
+    counter = run.path / f"workers-{stage}"
+    number = int(counter.read_text()) if counter.exists() else 0
+    counter.write_text(str(number + 1))
+    plans = json.loads((run.path / "sabotage.json").read_text()).get(stage, [{}])
+    for how, at in plans[min(number, len(plans) - 1)].items():
+        SABOTAGES[how](at)
+    return story.main([str(run.path), stage])
+
+
+def ran_out_in_step(step: int) -> None:
+    import torch
+
+    from engine.compute.gradients import BatchGradients
+
+    real = BatchGradients.of
+
+    def of(self: Any, plan: Any, examples: Any, number: int, following: Any = None) -> Any:
+        total = real(self, plan, examples, number, following)
+        if number == step:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return total
+
+    BatchGradients.of = of
+
+
+def ran_out_in_batches_of(rows: int) -> None:
+    import torch
+
+    from engine.compute.decode import Decoder
+
+    real, decoded = Decoder.decode, [0]
+
+    def decode(self: Any, prompts: Any, **settings: Any) -> Any:
+        decoded[0] += 1
+        if len(prompts) >= rows and decoded[0] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+        return real(self, prompts, **settings)
+
+    Decoder.decode = decode
+
+
+def killed_while_writing(step: int) -> None:
+    from engine.compute import checkpoint
+
+    real = checkpoint._contents
+
+    def contents(written: Any) -> Iterator[tuple[str, bytes]]:
+        for place, found in enumerate(real(written)):
+            if place and written.state.step >= step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield found
+
+    checkpoint._contents = contents
+
+
+SABOTAGES: dict[str, Callable[[int], None]] = {
+    "ran_out_in_step": ran_out_in_step,
+    "ran_out_in_batches_of": ran_out_in_batches_of,
+    "killed_while_writing": killed_while_writing,
+}
+
+
+if __name__ == "__main__":
+    folder = RunFolder(Path(sys.argv[2]))
+    sys.exit(supervise(folder) if sys.argv[1] == "supervise" else work(folder, sys.argv[3]))
