@@ -10,6 +10,7 @@ from app.inert import inert, inert_line
 from app.state_words import DECISIONS, REASONS
 from engine.protocol.evaluation import Evaluation, Outcome, Reason, Secondary, TypeOutcome, Verdict
 
+NOISE_NAMES = {"repeat": "same batches", "rebatch": "other batches", "alone": "unpadded", "base_drift": "base again"}
 TEST_NAMES = {"mcnemar_midp": "mid-p", "cluster_sign_flip": "sign-flip by cluster"}
 
 
@@ -150,9 +151,11 @@ def second_readings(secondary: Secondary) -> list[Content]:
     if noise is None:
         lines.append(Content(f"noise floor: {secondary.noise_floor_undecided or 'not measured'}"))
     else:
-        flips = (("same batches", noise.repeat_flips, noise.repeat_items), ("other batches", noise.rebatch_flips, noise.rebatch_items),
-                 ("base again", noise.base_drift_flips, noise.base_drift_items))  # fmt: skip
-        said = " · ".join(f"{name} {flipped}/{items}" for name, flipped, items in flips if flipped is not None)
+        said = " · ".join(
+            f"{NOISE_NAMES[reading.kind]} {reading.flips}/{reading.items}"
+            for reading in noise.readings()
+            if reading.flips is not None
+        )
         lines.append(Content(f"noise floor, outcomes flipped: {said or 'not measured'}"))
     worst = secondary.unscored_worst_case
     if worst is not None:

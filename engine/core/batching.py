@@ -83,6 +83,15 @@ def rebatched(prompts: Mapping[str, Sequence[int]], plan: BatchPlan, items: int,
     return plan_in_order(prompts, seeded_order(ids, seed)[:items], max(1, batch_items // 2))
 
 
+def unpadded(prompts: Mapping[str, Sequence[int]], plan: BatchPlan, items: int, seed: int) -> BatchPlan:
+    """A seeded sample of `items` planned ids that stand behind padding in their batches, each in a batch of its own, so without any.
+
+    Fewer where fewer are padded: an item as long as its batch is wide would say nothing about padding.
+    """
+    padded = [item_id for batch in plan.batches for item_id in batch.ids if len(prompts[item_id]) < batch.width]
+    return plan_in_order(prompts, seeded_order(padded, seed)[:items], 1)
+
+
 def _batches(prompts: Mapping[str, Sequence[int]], order: Sequence[str], batch_items: int) -> Iterator[Batch]:
     for index, start in enumerate(range(0, len(order), batch_items)):
         ids = tuple(order[start : start + batch_items])

@@ -23,6 +23,12 @@ from engine.protocol.evaluation import (
 
 WIDTH = 80
 _NAME = 11
+_NOISE = {
+    "repeat": "decoded again",
+    "rebatch": "in other batches",
+    "alone": "one by one, unpadded",
+    "base_drift": "base arm, second process",
+}
 _WORDS: dict[ReasonStatus, str] = {"fail": "FAIL", "undecided": "OPEN", "warn": "NOTE", "pass": "ok"}
 
 
@@ -172,15 +178,7 @@ def _reading(name: str, outcome: Outcome | None, why: str | None) -> list[str]:
 def _noise(noise: NoiseFloor | None, why: str | None) -> list[str]:
     if noise is None:
         return _wrapped(f"noise floor: not taken ({why or 'no reason given'})", "  ", "    ")
-    readings = (
-        ("decoded again", noise.repeat_flips, noise.repeat_items, noise.repeat_undecided),
-        ("in other batches", noise.rebatch_flips, noise.rebatch_items, noise.rebatch_undecided),
-        ("base arm, second process", noise.base_drift_flips, noise.base_drift_items, noise.base_drift_undecided),
-    )
-    parts = [
-        f"{name} not taken ({reason or 'no reason given'})" if flips is None else f"{name} {flips} flips of {items}"
-        for name, flips, items, reason in readings
-    ]
+    parts = [f"{_NOISE[reading.kind]} {reading.words}" for reading in noise.readings()]
     return _wrapped(f"noise floor: {'; '.join(parts)}", "  ", "    ")
 
 

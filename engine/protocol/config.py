@@ -116,6 +116,9 @@ class EvalTable(Table, frozen=True):
     rebatch_items: Annotated[
         int, Meta(ge=0, description="items decoded again in other batches, for the arithmetic's uncertainty")
     ] = 32
+    alone_items: Annotated[
+        int, Meta(ge=0, description="padded items decoded again one by one, unpadded: what padding changes; dear on a GPU")
+    ] = 8
 
 
 class VerdictTable(Table, frozen=True):

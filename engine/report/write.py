@@ -13,7 +13,7 @@ from engine.core.analysis import Analysis, Settings, analyse, describe
 from engine.core.design import guarded_types
 from engine.core.summary import summary_text
 from engine.core.verdict import Arm, Evidence, decide, gate_outcomes, sign_off
-from engine.protocol.evaluation import SCHEMA_VERSION, Evaluation, Outcome, Prereg, Secondary, Verdict, encode_evaluation
+from engine.protocol.evaluation import SCHEMA_VERSION, Evaluation, Prereg, Secondary, Verdict, encode_evaluation
 from engine.protocol.events import Event, VerdictReached
 from engine.protocol.runs import RunFolder
 from engine.report.html import html_report
@@ -57,11 +57,11 @@ def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:
     settings = settings_of(records)
     prereg = preregistration(run, records)
     analysis = analyse(pairs, settings, alpha=prereg.alpha)
-    after_stop_rules = describe(paired_after_stop_rules(records), settings)
+    noise = noise_floor(records)
     secondary = Secondary(
-        after_stop_rules=after_stop_rules,
+        after_stop_rules=describe(paired_after_stop_rules(records), settings),
         after_blank_line=describe(paired_after_blank_line(records), settings),
-        noise_floor=(noise := noise_floor(records)),
+        noise_floor=noise,
         noise_floor_undecided="no noise file is there" if noise is None else None,
         unscored_worst_case=analysis.worst_case,
     )
@@ -73,7 +73,7 @@ def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:
         secondary=secondary,
         power=analysis.power,
         prereg=prereg,
-        verdict=_verdict(run, records, _evidence(records, analysis, settings, prereg, after_stop_rules)),
+        verdict=_verdict(run, records, _evidence(records, analysis, settings, prereg, secondary)),
         metadata=metadata(run, records, created_at),
     )
 
@@ -97,7 +97,7 @@ def _verdict(run: RunFolder, records: RunRecords, evidence: Evidence) -> Verdict
     return verdict if signature is None else sign_off(verdict, signature)
 
 
-def _evidence(records: RunRecords, analysis: Analysis, settings: Settings, prereg: Prereg, after_stop_rules: Outcome) -> Evidence:
+def _evidence(records: RunRecords, analysis: Analysis, settings: Settings, prereg: Prereg, secondary: Secondary) -> Evidence:
     planned = len(records.items)
     return Evidence(
         analysis=analysis,
@@ -108,6 +108,7 @@ def _evidence(records: RunRecords, analysis: Analysis, settings: Settings, prere
             Arm(name="sft", planned=planned, done=len(records.sft.records)),
         ),
         prereg=prereg,
-        after_stop_rules=after_stop_rules,
+        after_stop_rules=secondary.after_stop_rules,
+        noise_floor=secondary.noise_floor,
         relaxed=() if records.gates is None else records.gates.relaxed,
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.batching import choose_subset, plan_batches, plan_in_order, rebatched, seeded_order
+from engine.core.batching import choose_subset, plan_batches, plan_in_order, rebatched, seeded_order, unpadded
 from engine.protocol.errors import InputError
 from engine.protocol.items import CheckSpec, HeldOutItem
 
@@ -100,3 +100,11 @@ def test_rebatching_takes_a_sample_in_batches_of_other_size() -> None:
     assert all(len(batch.ids) == 4 for batch in other.batches)
     assert {batch.digest for batch in plan.batches}.isdisjoint(batch.digest for batch in other.batches)
     assert rebatched(given_prompts, plan, 0, 8, seed=5).batches == ()
+
+
+def test_only_padded_items_are_decoded_alone() -> None:
+    given_prompts = {"short": [1], "long": [1, 2, 3], "as long": [4, 5, 6], "of its width": [7] * 9}
+    plan = plan_in_order(given_prompts, list(given_prompts), 3)
+    alone = unpadded(given_prompts, plan, 10, seed=5)
+    assert [batch.ids for batch in alone.batches] == [("short",)]
+    assert unpadded(given_prompts, plan, 0, seed=5).batches == ()

@@ -17,7 +17,6 @@ from engine.protocol.gates import DatasetFacts, GateResult, GatesReport
 from engine.protocol.items import CheckSpec, HeldOutItem
 from engine.protocol.runs import RunFolder
 from engine.store import arm_files
-from engine.store.arm_files import BatchFile
 from engine.store.gate_results import write_gates
 from engine.store.preregistration import preregister, read_frozen_items, scorer_version
 
@@ -66,17 +65,13 @@ def write_arm(run: RunFolder, config: Config, asked: list[HeldOutItem], arm: str
     plan = plan_batches({item.id: [1, 2, place % 5 + 1] for place, item in enumerate(asked)}, config.eval.batch_items)
     place = {item.id: number for number, item in enumerate(asked)}
     batches = [
-        BatchFile(
-            key="k",
-            elapsed_s=0.5,
-            records=tuple(record(by_id[name], answer(by_id[name], place[name]), batch.digest) for name in batch.ids),
-        )
+        arm_files.batch_of("k", 0.5, [record(by_id[name], answer(by_id[name], place[name]), batch.digest) for name in batch.ids])
         for batch in plan.batches
     ]
     arm_files.begin_arm(run, arm, conditions(config, plan.digest, arm == "sft", **changes))
     reading = NoiseReading(items=4, text_flips=("i000", "i001"), success_flips=("i001",))
     still = NoiseReading(items=8, text_flips=(), success_flips=())
-    noise = ArmNoise(key="k", repeat=still, rebatch=reading, drift=still if arm == "sft" else None)
+    noise = ArmNoise(key="k", repeat=still, rebatch=reading, alone=reading, drift=still if arm == "sft" else None)
     arm_files.finish_arm(run, arm, batches, noise)
 
 

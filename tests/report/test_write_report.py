@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine.protocol import evaluation as evaluation_file
-from engine.protocol.arms import Attempt, arm_file, attempt_file, encode_records, read_arm
+from engine.protocol.arms import ArmNoise, Attempt, NoiseReading, arm_file, attempt_file, encode_records, noise_file, read_arm
 from engine.protocol.config import Config, DataTable, EvalTable, ModelTable
 from engine.protocol.config_file import dump_config
 from engine.protocol.errors import InputError
@@ -102,7 +102,29 @@ def test_noise_is_summed_over_both_arms(make_run: MakeRun) -> None:
     assert noise is not None
     assert (noise.repeat_flips, noise.repeat_items) == (0, 16)
     assert (noise.rebatch_flips, noise.rebatch_items) == (2, 8)
+    assert (noise.alone_flips, noise.alone_items, noise.alone_texts) == (2, 8, 4)
     assert (noise.base_drift_flips, noise.base_drift_items) == (0, 8)
+
+
+def test_decoding_that_does_not_repeat_is_among_the_reasons(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    noise = msgspec.json.decode(noise_file(run, "sft").read_bytes(), type=ArmNoise)
+    flipped = NoiseReading(items=8, text_flips=("i001",), success_flips=("i001",))
+    noise_file(run, "sft").write_bytes(msgspec.json.encode(msgspec.structs.replace(noise, repeat=flipped)))
+    assert reason(build_evaluation(run, created_at=None), "noise.repeat").numbers == {"flips": 1, "items": 16}
+
+
+def test_records_that_were_edited_by_hand_are_exploratory_and_no_go(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    path = arm_file(run, "sft")
+    path.write_bytes(path.read_bytes().replace(b'"success":false', b'"success":true', 1))
+    evaluation = build_evaluation(run, created_at=None)
+    assert evaluation.prereg is not None
+    assert evaluation.prereg.differences == (
+        "the records of the SFT arm were changed after they were written; evaluate the arm again",
+    )
+    assert evaluation.verdict is not None
+    assert evaluation.verdict.decision == "INCONCLUSIVE"
 
 
 def test_other_settings_than_those_frozen_are_exploratory_and_no_go(make_run: MakeRun) -> None:

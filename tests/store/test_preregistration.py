@@ -11,7 +11,7 @@ from engine.protocol.errors import InputError
 from engine.protocol.items import CheckSpec, HeldOutItem
 from engine.protocol.prereg import differences, read_prereg
 from engine.protocol.runs import RunFolder
-from engine.store.arm_files import BatchFile, write_batch
+from engine.store.arm_files import batch_of, write_batch
 from engine.store.preregistration import freeze, preregister, read_frozen_items
 
 
@@ -85,7 +85,7 @@ def test_once_answers_are_there_nothing_else_can_be_frozen(run: RunFolder) -> No
     preregister(run, Config(), items(), "h")
     preregister(run, changed("verdict", alpha=0.02), items(), "h")
     batch, *_ = plan_batches({"i0": [1]}, 1).batches
-    write_batch(run, "base", batch, BatchFile(key="k", elapsed_s=0, records=()))
+    write_batch(run, "base", batch, batch_of("k", 0, ()))
     with pytest.raises(InputError, match=r"verdict.alpha was 0.02 and is 0.01"):
         preregister(run, Config(), items(), "h")
     preregister(run, changed("verdict", alpha=0.02), items(), "h")
