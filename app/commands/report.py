@@ -156,7 +156,7 @@ def signoff(run: str, name: str, note: str, as_json: bool) -> int:
 @click.command()
 @click.argument("name")
 def schema(name: str) -> None:
-    """Print the JSON Schema of a public file: config, evaluation, events, gates or prereg."""
+    """Print the JSON Schema of a public file: config, evaluation, events, gates, prereg or review."""
     from engine.protocol.schemas import schema_text
 
     click.echo(schema_text(name), nl=False)

@@ -138,6 +138,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def review(self) -> Path:
+        """Answers of the blinded review of the scorer, one a line."""
+        return self.path / "review.jsonl"
+
+    @property
     def signoff(self) -> Path:
         """A person's signature under the verdict."""
         return self.path / "signoff.json"

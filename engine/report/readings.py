@@ -45,7 +45,7 @@ def noise_floor(run: RunRecords) -> NoiseFloor | None:
         return None
     repeat = _total(noise.repeat for noise in noises)
     rebatch = _total(noise.rebatch for noise in noises)
-    alone = _total(noise.alone for noise in noises if noise.alone is not None)
+    unpadded = _total(noise.unpadded for noise in noises if noise.unpadded is not None)
     drift = _total(noise.drift for noise in noises if noise.drift is not None)
     return NoiseFloor(
         repeat_flips=repeat.flips,
@@ -56,10 +56,10 @@ def noise_floor(run: RunRecords) -> NoiseFloor | None:
         rebatch_items=rebatch.items,
         rebatch_texts=rebatch.texts,
         rebatch_undecided=_why_not(rebatch, "eval.rebatch_items is 0"),
-        alone_flips=alone.flips,
-        alone_items=alone.items,
-        alone_texts=alone.texts,
-        alone_undecided=_why_not(alone, "eval.alone_items is 0, or no item was padded"),
+        unpadded_flips=unpadded.flips,
+        unpadded_items=unpadded.items,
+        unpadded_texts=unpadded.texts,
+        unpadded_undecided=_why_not(unpadded, "eval.unpadded_items is 0, or no item was padded"),
         base_drift_flips=drift.flips,
         base_drift_items=drift.items,
         base_drift_texts=drift.texts,

@@ -15,12 +15,14 @@ from engine.core.summary import summary_text
 from engine.core.verdict import Arm, Evidence, decide, gate_outcomes, sign_off
 from engine.protocol.evaluation import SCHEMA_VERSION, Evaluation, Prereg, Secondary, Verdict, encode_evaluation
 from engine.protocol.events import Event, VerdictReached
+from engine.protocol.review import Validation
 from engine.protocol.runs import RunFolder
 from engine.report.html import html_report
 from engine.report.kept import preregistration
 from engine.report.measured import measured
 from engine.report.metadata import metadata
 from engine.report.readings import noise_floor, paired, paired_after_blank_line, paired_after_stop_rules
+from engine.report.review import validation_of
 from engine.report.run_records import RunRecords, read_run
 from engine.report.signature import kept_signature
 from engine.store.atomic import atomic_write
@@ -57,7 +59,7 @@ def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:
     settings = settings_of(records)
     prereg = preregistration(run, records)
     analysis = analyse(pairs, settings, alpha=prereg.alpha)
-    noise = noise_floor(records)
+    noise, validation = noise_floor(records), validation_of(run, records)
     secondary = Secondary(
         after_stop_rules=describe(paired_after_stop_rules(records), settings),
         after_blank_line=describe(paired_after_blank_line(records), settings),
@@ -73,8 +75,9 @@ def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:
         secondary=secondary,
         power=analysis.power,
         prereg=prereg,
-        verdict=_verdict(run, records, _evidence(records, analysis, settings, prereg, secondary)),
+        verdict=_verdict(run, records, _evidence(records, analysis, settings, prereg, secondary, validation)),
         metadata=metadata(run, records, created_at),
+        validation=validation,
     )
 
 
@@ -97,7 +100,9 @@ def _verdict(run: RunFolder, records: RunRecords, evidence: Evidence) -> Verdict
     return verdict if signature is None else sign_off(verdict, signature)
 
 
-def _evidence(records: RunRecords, analysis: Analysis, settings: Settings, prereg: Prereg, secondary: Secondary) -> Evidence:
+def _evidence(
+    records: RunRecords, analysis: Analysis, settings: Settings, prereg: Prereg, secondary: Secondary, validation: Validation
+) -> Evidence:
     planned = len(records.items)
     return Evidence(
         analysis=analysis,
@@ -110,5 +115,6 @@ def _evidence(records: RunRecords, analysis: Analysis, settings: Settings, prere
         prereg=prereg,
         after_stop_rules=secondary.after_stop_rules,
         noise_floor=secondary.noise_floor,
+        validation=validation,
         relaxed=() if records.gates is None else records.gates.relaxed,
     )

@@ -98,7 +98,7 @@ def new_run(
             "batch_items": BATCH_ITEMS,
             "repeat_batches": 2,
             "rebatch_items": 5,
-            "alone_items": 3,
+            "unpadded_items": 3,
             **eval_settings,
         }
         config = Config(
@@ -151,11 +151,11 @@ def test_the_noise_floor_of_float32_is_zero_and_drift_is_read_with_the_adapter_o
     base, sft = Stage(run, config), Stage(run, config)
     evaluate_arm(base, "base")
     evaluate_arm(sft, "sft")
-    assert [(event.kind, event.items) for event in base.of(ev.NoiseMeasured)] == [("repeat", 8), ("rebatch", 5), ("alone", 2)]
+    assert [(event.kind, event.items) for event in base.of(ev.NoiseMeasured)] == [("repeat", 8), ("rebatch", 5), ("unpadded", 2)]
     assert [(event.kind, event.items) for event in sft.of(ev.NoiseMeasured)] == [
         ("repeat", 8),
         ("rebatch", 5),
-        ("alone", 2),
+        ("unpadded", 2),
         ("drift", 8),
     ]
     assert all(event.text_flips == event.success_flips == 0 for event in base.of(ev.NoiseMeasured) + sft.of(ev.NoiseMeasured))

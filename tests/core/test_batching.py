@@ -102,9 +102,12 @@ def test_rebatching_takes_a_sample_in_batches_of_other_size() -> None:
     assert rebatched(given_prompts, plan, 0, 8, seed=5).batches == ()
 
 
-def test_only_padded_items_are_decoded_alone() -> None:
-    given_prompts = {"short": [1], "long": [1, 2, 3], "as long": [4, 5, 6], "of its width": [7] * 9}
-    plan = plan_in_order(given_prompts, list(given_prompts), 3)
-    alone = unpadded(given_prompts, plan, 10, seed=5)
-    assert [batch.ids for batch in alone.batches] == [("short",)]
+def test_only_padded_items_are_decoded_without_padding_and_only_with_others_of_their_length() -> None:
+    given_prompts = {"a": [1], "b": [2, 2], "c": [1, 2, 3], "d": [4, 5], "e": [7] * 9, "f": [3] * 4, "g": [1] * 3}
+    plan = plan_in_order(given_prompts, ["a", "b", "c", "d", "e", "f", "g"], 3)
+    found = unpadded(given_prompts, plan, 10, seed=5)
+    assert [set(batch.ids) for batch in found.batches] == [{"b", "d"}, {"a"}, {"f"}]
+    assert [batch.index for batch in found.batches] == [0, 1, 2]
+    assert all(len(given_prompts[name]) == batch.width for batch in found.batches for name in batch.ids)
+    assert [len(batch.ids) for batch in unpadded(given_prompts, plan, 3, seed=5).batches] == [2, 1]
     assert unpadded(given_prompts, plan, 0, seed=5).batches == ()

@@ -40,9 +40,9 @@ def evaluation(pairs: list[Pair], guarded: tuple[str, ...] = ("safety",), judged
                 repeat_items=64,
                 rebatch_flips=1,
                 rebatch_items=32,
-                alone_flips=0,
-                alone_items=16,
-                alone_texts=3,
+                unpadded_flips=0,
+                unpadded_items=16,
+                unpadded_texts=3,
                 base_drift_flips=None,
                 base_drift_items=None,
                 base_drift_undecided="one process",
@@ -101,7 +101,7 @@ def test_every_type_and_reading_and_the_provenance_are_there():
         "safety: REGRESSED, one-sided p 0.00027",
         "both arms cut at new-prompt markers: base",
         "first blank line: not taken (switched off)",
-        "decoded again 0 flips of 64; in other batches 1 flip of 32; one by one, unpadded 0 flips of 16 (3 texts differ); "
+        "decoded again 0 flips of 64; in other batches 1 flip of 32; without padding 0 flips of 16 (3 texts differ); "
         "base arm, second process not taken (one process)",
         "smallest lift that 347 pairs find with power 0.8 at α 0.01",
         "attempt 1 on this held-out set, α 0.01",

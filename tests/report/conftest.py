@@ -71,7 +71,7 @@ def write_arm(run: RunFolder, config: Config, asked: list[HeldOutItem], arm: str
     arm_files.begin_arm(run, arm, conditions(config, plan.digest, arm == "sft", **changes))
     reading = NoiseReading(items=4, text_flips=("i000", "i001"), success_flips=("i001",))
     still = NoiseReading(items=8, text_flips=(), success_flips=())
-    noise = ArmNoise(key="k", repeat=still, rebatch=reading, alone=reading, drift=still if arm == "sft" else None)
+    noise = ArmNoise(key="k", repeat=still, rebatch=reading, unpadded=reading, drift=still if arm == "sft" else None)
     arm_files.finish_arm(run, arm, batches, noise)
 
 

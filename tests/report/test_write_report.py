@@ -102,7 +102,7 @@ def test_noise_is_summed_over_both_arms(make_run: MakeRun) -> None:
     assert noise is not None
     assert (noise.repeat_flips, noise.repeat_items) == (0, 16)
     assert (noise.rebatch_flips, noise.rebatch_items) == (2, 8)
-    assert (noise.alone_flips, noise.alone_items, noise.alone_texts) == (2, 8, 4)
+    assert (noise.unpadded_flips, noise.unpadded_items, noise.unpadded_texts) == (2, 8, 4)
     assert (noise.base_drift_flips, noise.base_drift_items) == (0, 8)
 
 

@@ -12,7 +12,7 @@ _GUARD_CLASS = {"ok": "good", "suspect": "open", "weak": "open", "regressed": "b
 _NOISE = {
     "repeat": "the same batches decoded again (expected: 0)",
     "rebatch": "decoded in other batches",
-    "alone": "padded items decoded one by one, without padding",
+    "unpadded": "padded items decoded again without padding",
     "base_drift": "base arm decoded again by the second process",
 }
 _FALL = {"shown": "excluded", "inferior": "shown", "inconclusive": "not excluded"}
