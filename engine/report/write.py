@@ -1,4 +1,4 @@
-"""The report of a run: pairs, analysis, readings, verdict, and the three files that hold them.
+"""The report of a run: pairs, analysis, readings, verdict, and the files that hold them.
 
 `write_report` reads from top to bottom. The same records give the same bytes but for one field, `metadata.created_at`. It refuses to
 write anything before everything is computed, so nothing half-written can be found.
@@ -18,6 +18,7 @@ from engine.protocol.events import Event, VerdictReached
 from engine.protocol.review import Validation
 from engine.protocol.runs import RunFolder
 from engine.report.html import html_report
+from engine.report.items import item_lines
 from engine.report.kept import preregistration
 from engine.report.measured import measured
 from engine.report.metadata import metadata
@@ -29,14 +30,16 @@ from engine.store.atomic import atomic_write
 
 
 def write_report(run: RunFolder, emit: Callable[[Event], None]) -> Evaluation:
-    """Compute statistics and verdict from the run's records; leaves evaluation.json, summary.txt and report.html.
+    """Compute statistics and verdict from the run's records; leaves evaluation.json, summary.txt, report.html and items.jsonl.
 
     Raises:
         InputError: with every file that is missing or damaged, or every id that is not in both arms.
         DiskFullError: no space; files of an earlier report are as they were.
     """
-    evaluation = build_evaluation(run, created_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    records = read_run(run)
+    evaluation = _evaluation(run, records, datetime.now(UTC).isoformat(timespec="seconds"))
     page = html_report(run, evaluation)
+    atomic_write(run.items, item_lines(records))
     # evaluation.json last: it is what the other readers wait for.
     atomic_write(run.report_html, page)
     atomic_write(run.summary, summary_text(evaluation).encode())
@@ -54,7 +57,10 @@ def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:
     Raises:
         InputError: as `write_report`.
     """
-    records = read_run(run)
+    return _evaluation(run, read_run(run), created_at)
+
+
+def _evaluation(run: RunFolder, records: RunRecords, created_at: str | None) -> Evaluation:
     pairs = paired(records)
     settings = settings_of(records)
     prereg = preregistration(run, records)

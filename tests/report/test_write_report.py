@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.core.analysis import Pair
 from engine.protocol import evaluation as evaluation_file
 from engine.protocol.arms import ArmNoise, Attempt, NoiseReading, arm_file, attempt_file, encode_records, noise_file, read_arm
 from engine.protocol.config import Config, DataTable, EvalTable, ModelTable
@@ -17,12 +18,15 @@ from engine.protocol.errors import InputError
 from engine.protocol.events import Event, VerdictReached
 from engine.protocol.gates import Override, read_gates
 from engine.protocol.items import CheckSpec, HeldOutItem
+from engine.protocol.prereg import read_prereg
 from engine.protocol.runs import RunFolder
+from engine.report.pairs import evaluate_pairs
 from engine.report.write import build_evaluation, write_report
 from engine.store.arm_files import write_attempt
 from engine.store.gate_results import write_gates
 from engine.store.hashes import sha256_file
 from engine.store.ledger import Entry, ledger_of, record_attempt
+from engine.store.preregistration import read_frozen_items
 
 MakeRun = Callable[..., tuple[RunFolder, Config]]
 
@@ -63,6 +67,31 @@ def test_the_same_records_give_the_same_bytes_but_for_the_time(make_run: MakeRun
         texts.append(evaluation_file.encode_evaluation(msgspec.structs.replace(found, metadata=metadata)))
     assert texts[0] == texts[1]
     assert build_evaluation(first, created_at="t") == build_evaluation(first, created_at="t")
+
+
+def test_every_file_of_the_report_is_written_again_to_the_byte_but_for_the_time(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    files = (run.evaluation, run.summary, run.report_html, run.items)
+    written = []
+    for name in ("first", "second"):
+        for file in files:
+            file.unlink(missing_ok=True)
+        evaluation = write_report(run, lambda event: None)
+        assert evaluation.metadata.created_at is not None, name
+        written.append([file.read_bytes().replace(evaluation.metadata.created_at.encode(), b"TIME") for file in files])
+    assert written[0] == written[1]
+    assert [content.count(b"TIME") for content in written[0]] == [1, 1, 1, 0]
+
+
+def test_the_items_as_lines_are_pairs_that_give_the_same_numbers(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    evaluation = write_report(run, lambda event: None)
+    lines = [msgspec.json.decode(line) for line in run.items.read_bytes().splitlines()]
+    made = [Pair(id=line["id"], types=tuple(line["type"]), base=line["base"], sft=line["sft"]) for line in lines]
+    assert [line["id"] for line in lines] == [item.id for item in read_frozen_items(run, read_prereg(run.prereg))]
+    assert evaluate_pairs(tuple(made)).overall == evaluation.overall
+    assert {line["base_answer"]["response"] for line in lines} == {"yes", "no"}
+    assert lines[1]["base_answer"]["checks"][0] == {"kind": "contains", "success": False, "reason": 'lacks "yes"'}
 
 
 def test_the_order_of_records_is_irrelevant(make_run: MakeRun) -> None:

@@ -12,12 +12,8 @@ _STATUS_CLASS = {"not validated": "open", "reviewed": "open", "validated": "good
 def scorer(validation: Validation | None) -> Markup:
     """Whether a person agrees with the scorer, and where not."""
     if validation is None:
-        return element("p", text("Not validated: there is nothing that a person could review."))
-    parts = [
-        element(
-            "p", element("b", text(validation.status), class_=_STATUS_CLASS[validation.status]), text(f" · {validation.text}.")
-        ),
-    ]
+        return element("p", text("scorer not validated: there is nothing that a person could review."))
+    parts = [element("p", element("b", text(f"{validation.text}."), class_=_STATUS_CLASS[validation.status]))]
     if validation.sampled:
         parts += [element("p", text(_counts(validation)), class_="soft small"), _agreements(validation)]
     if validation.disagreements:
