@@ -84,12 +84,21 @@ def test_every_file_of_the_report_is_written_again_to_the_byte_but_for_the_time(
 
 
 def test_the_items_as_lines_are_pairs_that_give_the_same_numbers(make_run: MakeRun) -> None:
-    run, _ = make_run()
+    checks = (CheckSpec(kind="contains", arguments={"all": ["yes"]}),)
+    asked = [
+        HeldOutItem(id=f"i{n}", types=("fact",), instruction=f"Answer {n}.", checks=checks, cluster=f"c{n // 3}")
+        for n in range(330)
+    ]
+    run, _ = make_run(asked=asked)
     evaluation = write_report(run, lambda event: None)
     lines = [msgspec.json.decode(line) for line in run.items.read_bytes().splitlines()]
-    made = [Pair(id=line["id"], types=tuple(line["type"]), base=line["base"], sft=line["sft"]) for line in lines]
+    made = [
+        Pair(id=line["id"], types=tuple(line["type"]), base=line["base"], sft=line["sft"], cluster=line["cluster"])
+        for line in lines
+    ]
     assert [line["id"] for line in lines] == [item.id for item in read_frozen_items(run, read_prereg(run.prereg))]
     assert evaluate_pairs(tuple(made)).overall == evaluation.overall
+    assert evaluation.overall.clustered.clusters == 110
     assert {line["base_answer"]["response"] for line in lines} == {"yes", "no"}
     assert lines[1]["base_answer"]["checks"][0] == {"kind": "contains", "success": False, "reason": 'lacks "yes"'}
 
