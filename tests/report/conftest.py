@@ -15,6 +15,7 @@ from engine.protocol.config import Config, DataTable, EvalTable, ModelTable
 from engine.protocol.config_file import dump_config
 from engine.protocol.gates import DatasetFacts, GateResult, GatesReport
 from engine.protocol.items import CheckSpec, HeldOutItem
+from engine.protocol.plans import ComputePlan
 from engine.protocol.runs import RunFolder
 from engine.store import arm_files
 from engine.store.gate_results import write_gates
@@ -55,6 +56,7 @@ def conditions(config: Config, plan: str, adapter: bool, **changes: Any) -> Cond
         git_sha="",
         source_sha256="e" * 64,
         scorer_version=scorer_version(),
+        compute_plan=ComputePlan(row_tokens=0),
     )
     return msgspec.structs.replace(made, **changes)
 

@@ -21,6 +21,7 @@ from engine.protocol.arms import (
 )
 from engine.protocol.errors import InputError
 from engine.protocol.items import CheckOutcome, CheckSpec, HeldOutItem
+from engine.protocol.plans import ComputePlan
 from engine.protocol.runs import RunFolder
 from engine.store import arm_files
 from engine.store.arm_files import BatchFile
@@ -28,11 +29,12 @@ from engine.store.arm_files import BatchFile
 CONDITIONS = Conditions(
     model_files={"m": "1"}, quantization="nf4", compute_dtype="float32", adapter_files={}, decoding={"max_new_tokens": 8}, batch_items=2,
     plan="p", device="CPU", threads=1, versions={"torch": "2"}, loader_version="l", git_sha="g", source_sha256="s", scorer_version="c",
+    compute_plan=ComputePlan(row_tokens=0),
 )  # fmt: skip
 CHANGED = {
     "model_files": {"m": "2"}, "quantization": "none", "compute_dtype": "bfloat16", "adapter_files": {"a": "1"},
     "decoding": {"max_new_tokens": 9}, "batch_items": 1, "plan": "q", "device": "GPU", "threads": 2, "versions": {"torch": "3"},
-    "loader_version": "k", "source_sha256": "t", "scorer_version": "d",
+    "loader_version": "k", "source_sha256": "t", "scorer_version": "d", "compute_plan": ComputePlan(row_tokens=0, mirrored_layers=1),
 }  # fmt: skip
 
 
