@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "report:report",
     "stats": "report:stats",
     "score": "report:score",
+    "review": "review:review",
     "signoff": "report:signoff",
     "schema": "report:schema",
 }

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.protocol.commands import CommandName, send_command, who
 from engine.protocol.errors import EngineError
+from engine.protocol.review import ReviewSheet
 from engine.protocol.runs import RunFolder
 
 PATIENCE_S = 120
@@ -73,6 +74,26 @@ def sign(run: RunFolder, name: str, note: str) -> str:
     """
     _sluice("signoff", str(run.path), f"--name={name}", f"--note={note}", "--json", accepted=VERDICT_STATUSES)
     return f"signed by {name}"
+
+
+def review_sheet(run: RunFolder) -> ReviewSheet:
+    """The responses that a person is to judge, and how the review stands.
+
+    Raises: EngineError with what the command said.
+    """
+    printed = _sluice("review", str(run.path), "--json")
+    try:
+        return msgspec.json.decode(printed, type=ReviewSheet)
+    except msgspec.DecodeError as error:
+        raise EngineError(f"sluice review printed what is no sample: {error}") from None
+
+
+def rebuild_report(run: RunFolder) -> None:
+    """Write the run's report anew from its records.
+
+    Raises: EngineError with what the command said.
+    """
+    _sluice("report", str(run.path), "--json", accepted=VERDICT_STATUSES)
 
 
 class _Made(msgspec.Struct, frozen=True):

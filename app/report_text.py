@@ -9,7 +9,9 @@ from app.figures import NONE, p_value, percent, percent_interval, points
 from app.inert import inert, inert_line
 from app.state_words import DECISIONS, REASONS
 from engine.protocol.evaluation import Evaluation, Outcome, Reason, Secondary, TypeOutcome, Verdict
+from engine.protocol.review import Agreement, Validation
 
+NOISE_NAMES = {"repeat": "same batches", "rebatch": "other batches", "unpadded": "unpadded", "base_drift": "base again"}
 TEST_NAMES = {"mcnemar_midp": "mid-p", "cluster_sign_flip": "sign-flip by cluster"}
 
 
@@ -150,14 +152,54 @@ def second_readings(secondary: Secondary) -> list[Content]:
     if noise is None:
         lines.append(Content(f"noise floor: {secondary.noise_floor_undecided or 'not measured'}"))
     else:
-        flips = (("same batches", noise.repeat_flips, noise.repeat_items), ("other batches", noise.rebatch_flips, noise.rebatch_items),
-                 ("base again", noise.base_drift_flips, noise.base_drift_items))  # fmt: skip
-        said = " · ".join(f"{name} {flipped}/{items}" for name, flipped, items in flips if flipped is not None)
+        said = " · ".join(
+            f"{NOISE_NAMES[reading.kind]} {reading.flips}/{reading.items}"
+            for reading in noise.readings()
+            if reading.flips is not None
+        )
         lines.append(Content(f"noise floor, outcomes flipped: {said or 'not measured'}"))
     worst = secondary.unscored_worst_case
     if worst is not None:
         lines.append(Content(f"worst case of the unscored: p {p_value(worst.p)}, lost {worst.b}, won {worst.c}"))
     return lines
+
+
+def agreement_lines(validation: Validation | None) -> list[Content]:
+    """How far a person agreed with the scorer: overall, by arm, by check kind, and what they judged differently."""
+    if validation is None:
+        return [Content("scorer not validated: there is nothing that a person could review")]
+    lines = [inert(validation.text, style="bold" if validation.status == "validated" else "bold $warning")]
+    if not validation.complete:
+        return lines
+    lines.append(
+        Content(
+            f"{validation.answered} judged, {validation.skipped} skipped, {validation.after_seeing_checks} after a look at the checks\n"
+        )
+    )
+    groups = {
+        "overall": validation.overall,
+        **{f"{arm} arm": found for arm, found in validation.by_arm.items()},
+        **validation.by_kind,
+    }
+    lines.append(Content.styled(f"{'':<24} {'n':>4} {'alike':>6} {'kappa':>6}  95 % CI", "$muted"))
+    lines += [_agreement_line(name, found) for name, found in groups.items() if found.n]
+    if validation.disagreements:
+        lines.append(Content.styled("\nJudged differently", "bold $secondary"))
+    for one in validation.disagreements:
+        said = "scorer passes it" if one.scorer_passes else "scorer fails it"
+        lines.append(
+            Content.assemble(inert_line(one.item, 40, style="bold"), f" {one.arm} arm, {said}: ", inert_line(one.reason, 300))
+        )
+    return lines
+
+
+def _agreement_line(name: str, found: Agreement) -> Content:
+    kappa = NONE if found.kappa is None else f"{found.kappa:.2f}"
+    limits = found.kappa_ci_undecided or found.kappa_undecided or ""
+    if found.kappa_ci is not None:
+        limits = f"[{found.kappa_ci[0]:.2f}, {found.kappa_ci[1]:.2f}]"
+    alike = found.both_pass + found.both_fail
+    return Content.assemble(inert_line(f"{name:<24}", 24), f" {found.n:>4} {alike:>6} {kappa:>6}  ", (limits, "$muted"))
 
 
 def facts(evaluation: Evaluation) -> list[Content]:
@@ -176,6 +218,8 @@ def facts(evaluation: Evaluation) -> list[Content]:
             f"{family.n_tests} types tested at FDR {family.fdr:g}: {family.n_significant_raw} significant raw, {family.n_significant_adjusted} adjusted"
         )
     )
+    if evaluation.validation is not None:
+        lines.append(inert(evaluation.validation.text, style="" if evaluation.validation.status == "validated" else "$warning"))
     if verdict is not None:
         lines += [Content(f"rule {verdict.rule} decided"), signature_line(verdict)]
         lines += [inert(f"! overridden gate: {name}", style="$warning") for name in verdict.overrides]

@@ -4,14 +4,16 @@ They refuse to change a verdict: a report is rebuilt from the records, and a sig
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import msgspec
+from msgspec import Meta
 
 from app.commands.follow import verdict_status
+from app.commands.given_lines import no_garbage_collection, read_lines, refuse, repeated, unknown_types
 from app.commands.output import print_json
 from engine.core.text import quoted
 from engine.protocol.commands import utc_now
@@ -19,12 +21,18 @@ from engine.protocol.errors import InputError
 from engine.protocol.items import HeldOutItem
 from engine.protocol.runs import find_run, workspace
 
+if TYPE_CHECKING:
+    from engine.core.analysis import Pair
+
+
+Name = Annotated[str, Meta(min_length=1)]
+
 
 class PairLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a pairs file."""
 
     id: str
-    type: str | tuple[str, ...]
+    type: Name | Annotated[tuple[Name, ...], Meta(min_length=1)]
     base: bool | None
     sft: bool | None
     cluster: str | None = None
@@ -64,11 +72,30 @@ def report(run: str, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print the structure of evaluation.json.")
 def stats(pairs: Path, gate: bool, guard: str, as_json: bool) -> int:
     """The statistics for any paired outcomes: {"id", "type", "base", "sft", "cluster"?} a line."""
-    from engine.core.analysis import Pair
     from engine.core.summary import summary_text
     from engine.protocol.evaluation import encode_evaluation, exit_status
     from engine.report.pairs import evaluate_pairs
 
+    wanted = tuple(name.strip() for name in guard.split(",") if name.strip())
+    with no_garbage_collection():
+        evaluation = evaluate_pairs(_pairs(pairs, wanted), guarded=wanted or None, gate=gate)
+    if as_json:
+        sys.stdout.buffer.write(encode_evaluation(evaluation))
+    else:
+        click.echo(summary_text(evaluation))
+    return exit_status(evaluation.verdict)
+
+
+def _pairs(path: Path, guarded: Sequence[str]) -> tuple["Pair", ...]:
+    """The pairs of a file.
+
+    Raises:
+        InputError: malformed lines, repeated ids, items without a type, guarded types that no item has; all at once.
+    """
+    from engine.core.analysis import Pair
+
+    problems: list[str] = []
+    lines = read_lines(path, PairLine, problems)
     made = tuple(
         Pair(
             id=line.id,
@@ -77,15 +104,14 @@ def stats(pairs: Path, gate: bool, guard: str, as_json: bool) -> int:
             sft=line.sft,
             cluster=line.cluster,
         )
-        for line in _json_lines(pairs, PairLine)
+        for _, line in lines
     )
-    guarded = tuple(name.strip() for name in guard.split(",") if name.strip()) or None
-    evaluation = evaluate_pairs(made, guarded=guarded, gate=gate)
-    if as_json:
-        sys.stdout.buffer.write(encode_evaluation(evaluation))
-    else:
-        click.echo(summary_text(evaluation))
-    return exit_status(evaluation.verdict)
+    if len({pair.id for pair in made}) < len(made):
+        problems += repeated(path, ((number, line.id) for number, line in lines))
+    if not problems:
+        problems += unknown_types(guarded, (name for pair in made for name in pair.types))
+    refuse(problems)
+    return made
 
 
 @click.command()
@@ -100,8 +126,15 @@ def score(items: Path, responses: Path) -> int:
     from engine.core.checks.ifeval.items import read_loosely
     from engine.data.held_out import load_held_out
 
-    known = load_held_out(items).items
-    given = _responses(responses, known, items)
+    problems: list[str] = []
+    known: tuple[HeldOutItem, ...] = ()
+    try:
+        known = load_held_out(items).items
+    except InputError as error:
+        problems += error.problems
+    lines = read_lines(responses, ResponseLine, problems)
+    refuse(problems)
+    given = _responses(responses, lines, known, items)
     for item in known:
         scored, loose = score_item(item, given[item.id]), read_loosely(item)
         line: dict[str, Any] = {"id": item.id, "type": list(item.types), "success": scored.success}
@@ -112,24 +145,30 @@ def score(items: Path, responses: Path) -> int:
     return 0
 
 
-def _responses(path: Path, known: Sequence[HeldOutItem], items: Path) -> dict[str, str]:
+def _responses(
+    path: Path, lines: Sequence[tuple[int, ResponseLine]], known: Sequence[HeldOutItem], items: Path
+) -> dict[str, str]:
     """Item id → response.
 
-    Raises: InputError naming up to 20 responses that fit no item or come twice, and items without one.
+    Raises:
+        InputError: responses that fit no item or come twice, and items without one; all at once.
     """
     by_prompt = {item.instruction: item.id for item in known}
     ids, given, problems = {item.id for item in known}, dict[str, str](), []
-    for line in _json_lines(path, ResponseLine):
+    for number, line in lines:
         named = line.id if line.id is not None else line.key
-        found = str(named) if named is not None else by_prompt.get(line.prompt)
+        found = str(named) if named is not None else by_prompt.get(line.prompt or "")
         if found not in ids:
-            problems.append(f"{path}: {quoted(str(named if named is not None else line.prompt))} is no item of {items}")
+            told = named if named is not None else line.prompt
+            why = (
+                'it names no item; give "id", "key" or "prompt"' if told is None else f"{quoted(str(told))} is no item of {items}"
+            )
+            problems.append(f"{path}, line {number}: {why}")
         elif found in given:
-            problems.append(f"{path}: there are several responses for item {quoted(found)}")
+            problems.append(f"{path}, line {number}: item {quoted(found)} has a response already")
         given[found or ""] = line.response
     problems += [f"{path}: there is no response for item {quoted(item.id)}" for item in known if item.id not in given]
-    if problems:
-        raise InputError(*problems[:20], *([f"… and {len(problems) - 20} more"] if len(problems) > 20 else []))
+    refuse(problems)
     return given
 
 
@@ -156,30 +195,7 @@ def signoff(run: str, name: str, note: str, as_json: bool) -> int:
 @click.command()
 @click.argument("name")
 def schema(name: str) -> None:
-    """Print the JSON Schema of a public file: config, evaluation, events, gates or prereg."""
+    """Print the JSON Schema of a public file: config, evaluation, events, gates, prereg or review."""
     from engine.protocol.schemas import schema_text
 
     click.echo(schema_text(name), nl=False)
-
-
-def _json_lines(path: Path, kind: type[Any]) -> Iterator[Any]:
-    """Every line as `kind`.
-
-    Raises: InputError naming up to 20 lines that are not, or why the file cannot be read.
-    """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    decoder, problems = msgspec.json.Decoder(kind), []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield decoder.decode(line)
-        except msgspec.DecodeError as error:
-            problems.append(f"{path}, line {number}: {error}")
-    if problems:
-        raise InputError(*problems[:20], *([f"… and {len(problems) - 20} more lines"] if len(problems) > 20 else []))
-    if not lines:
-        raise InputError(f"{path}: is empty; one JSON object a line is wanted")

@@ -118,7 +118,7 @@ def arm_line(state: RunState, arm: Arm, width: int) -> Content:
 
 def noise_line(state: RunState) -> Content:
     """Flips where the same was decoded again."""
-    names = {"repeat": "same batches", "rebatch": "other batches", "drift": "base again"}
+    names = {"repeat": "same batches", "rebatch": "other batches", "unpadded": "unpadded", "drift": "base again"}
     taken = [(name, state.noise_of(kind)) for kind, name in names.items()]
     said = " · ".join(f"{name} {found[0]}/{found[1]}" for name, found in taken if found)
     return Content.styled(f"noise floor: {said} flipped" if said else "noise floor: not measured yet", "$muted")

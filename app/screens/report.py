@@ -30,6 +30,12 @@ KEYS = (
     Key(keys="i,enter", action="items", label="Items", help="The items of the type under the cursor with both responses."),
     Key(keys="v", action="verdict", label="Verdict", help="The whole verdict: every reason, what to try next, second readings."),
     Key(keys="S", action="sign", label="Sign off…", help="Sign the verdict with your name and a note; it stays what it is."),
+    Key(
+        keys="b",
+        action="review",
+        label="Review",
+        help="Judge a blinded sample of the responses: does a person agree with the scorer?",
+    ),
     EXPORT,
 )
 _HEAD_LINES = 6
@@ -99,7 +105,7 @@ class ReportPane(Pane):
             return self._evaluation is not None and self._evaluation.verdict is not None
         if action in ("verdict", "export"):
             return self._evaluation is not None
-        if action == "items":
+        if action in ("items", "review"):
             return self._evaluation is not None and arm_file(self.view.run, "sft").is_file()
         return True
 
@@ -116,6 +122,12 @@ class ReportPane(Pane):
 
         if self._evaluation is not None:
             self.app.push_screen(ReadingScreen(f"{self.view.name} › verdict", whole_verdict(self._evaluation)))
+
+    def action_review(self) -> None:
+        """The blinded review of the scorer."""
+        from app.screens.review import ReviewScreen
+
+        self.app.push_screen(ReviewScreen(self.view.run))
 
     def action_sign(self) -> None:
         """Ask for name and note, then sign in another process."""

@@ -58,6 +58,9 @@ class _Session:
         if self.context.stop_requested():
             raise StopRequested
 
+    def warn(self, text: str) -> None:
+        self.context.emit(Warned(text=text))
+
 
 def evaluate_arm(context: StageContext, arm: Arm) -> None:
     """Answer every frozen item with the base model or, for `sft`, with the run's adapter; leaves eval/<arm>.jsonl when complete.
@@ -242,7 +245,7 @@ def _finish_batches(session: _Session, arm: Arm, conditions: Conditions, *, adap
     """Every batch in order: from the disk where it was decoded under these conditions, else decoded now."""
     run, plan = session.context.run, session.plan
     keys = [arm_files.batch_key(conditions, batch, _items(session, batch)) for batch in plan.batches]
-    done = [arm_files.read_batch(run, arm, batch, key) for batch, key in zip(plan.batches, keys, strict=True)]
+    done = [arm_files.read_batch(run, arm, batch, key, session.warn) for batch, key in zip(plan.batches, keys, strict=True)]
     done_items = sum(len(found.records) for found in done if found)
     session.context.emit(
         EvaluationPlanned(arm=arm, items=plan.items, batches=len(plan.batches), done_items=done_items, digest=plan.digest)
@@ -266,7 +269,7 @@ def _decode(session: _Session, arm: Arm, batch: Batch, key: str, *, adapter: boo
     """Decode and score one batch and put it on the disk."""
     began_s = time.monotonic()
     records = session.decoder.records(batch, adapter=adapter)
-    finished = BatchFile(key=key, elapsed_s=round(time.monotonic() - began_s, 4), records=records)
+    finished = arm_files.batch_of(key, round(time.monotonic() - began_s, 4), records)
     context = session.context
     context.check_ownership()
     once_there_is_room(

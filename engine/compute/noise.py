@@ -1,19 +1,20 @@
 """The noise floor of an arm: what changes when items are decoded again although no weight did (SPEC §6).
 
 `repeat`: the first batches once more as they were, expected to change nothing; `rebatch`: a seeded sample in other batches, the honest
-uncertainty of the arithmetic; `drift`: the first base batches once more, adapter off, in the process of the SFT arm.
+uncertainty of the arithmetic; `unpadded`: padded items among others of their length, so without padding, which float32 proves harmless and
+lower precision measures; `drift`: the first base batches once more, adapter off, in the process of the SFT arm.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from engine.compute.arm_decoder import ArmDecoder
-from engine.core.batching import BatchPlan, rebatched
+from engine.core.batching import BatchPlan, rebatched, unpadded
 from engine.protocol.arms import ArmNoise, ItemRecord, NoiseReading
 from engine.protocol.config import Config
 from engine.protocol.events import Event, NoiseMeasured
 
-Kind = Literal["repeat", "rebatch", "drift"]
+Kind = Literal["repeat", "rebatch", "unpadded", "drift"]
 Records = Mapping[str, ItemRecord]
 
 
@@ -37,6 +38,7 @@ def measure_noise(
     """
     first = BatchPlan(batches=plan.batches[: config.eval.repeat_batches], digest="")
     sample = rebatched(decoder.prompts, plan, config.eval.rebatch_items, batch_items, config.run.seed)
+    without_padding = unpadded(decoder.prompts, plan, config.eval.unpadded_items, config.run.seed)
 
     def read(kind: Kind, again: BatchPlan, before: Records, adapter: bool) -> NoiseReading:
         reading = _compared(before, _decoded(decoder, again, adapter, between_batches))
@@ -48,6 +50,7 @@ def measure_noise(
         key=key,
         repeat=read("repeat", first, records, adapter),
         rebatch=read("rebatch", sample, records, adapter),
+        unpadded=read("unpadded", without_padding, records, adapter),
         drift=None if base is None else read("drift", first, base, False),
     )
 

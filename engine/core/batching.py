@@ -83,6 +83,26 @@ def rebatched(prompts: Mapping[str, Sequence[int]], plan: BatchPlan, items: int,
     return plan_in_order(prompts, seeded_order(ids, seed)[:items], max(1, batch_items // 2))
 
 
+def unpadded(prompts: Mapping[str, Sequence[int]], plan: BatchPlan, items: int, seed: int) -> BatchPlan:
+    """At most `items` planned ids that stand behind padding in their batches, each with others of its own length, so without any.
+
+    The lengths that most of them have are taken first, as one batch of many rows costs little more than one of a single row. Fewer ids where
+    fewer are padded: an item as long as its batch is wide would say nothing about padding.
+    """
+    by_length: dict[int, list[str]] = defaultdict(list)
+    for batch in plan.batches:
+        for item_id in batch.ids:
+            if len(prompts[item_id]) < batch.width:
+                by_length[len(prompts[item_id])].append(item_id)
+    batches: list[Batch] = []
+    for ids in sorted(by_length.values(), key=lambda ids: (-len(ids), len(prompts[ids[0]]))):
+        left = items - sum(len(batch.ids) for batch in batches)
+        if left > 0:
+            chosen = plan_in_order(prompts, seeded_order(ids, seed)[:left], left).batches
+            batches += [msgspec.structs.replace(batch, index=len(batches)) for batch in chosen]
+    return BatchPlan(batches=tuple(batches), digest=_sha256([batch.digest for batch in batches]))
+
+
 def _batches(prompts: Mapping[str, Sequence[int]], order: Sequence[str], batch_items: int) -> Iterator[Batch]:
     for index, start in enumerate(range(0, len(order), batch_items)):
         ids = tuple(order[start : start + batch_items])

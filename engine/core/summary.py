@@ -7,6 +7,7 @@ is replaced, so no text can drive the terminal that shows it.
 import textwrap
 from collections.abc import Iterator, Mapping
 
+from engine.core.review import kappa_words
 from engine.core.wording import counted, number, p_value, percent, points, points_interval
 from engine.protocol.evaluation import (
     Evaluation,
@@ -20,9 +21,16 @@ from engine.protocol.evaluation import (
     TypeOutcome,
     Verdict,
 )
+from engine.protocol.review import Validation
 
 WIDTH = 80
 _NAME = 11
+_NOISE = {
+    "repeat": "decoded again",
+    "rebatch": "in other batches",
+    "unpadded": "without padding",
+    "base_drift": "base arm, second process",
+}
 _WORDS: dict[ReasonStatus, str] = {"fail": "FAIL", "undecided": "OPEN", "warn": "NOTE", "pass": "ok"}
 
 
@@ -33,6 +41,7 @@ def summary_text(evaluation: Evaluation) -> str:
         _results(evaluation),
         _guards(evaluation.by_type),
         _secondary(evaluation.secondary),
+        validation_lines(evaluation.validation),
         _power(evaluation.power),
         _provenance(evaluation),
     )
@@ -172,16 +181,27 @@ def _reading(name: str, outcome: Outcome | None, why: str | None) -> list[str]:
 def _noise(noise: NoiseFloor | None, why: str | None) -> list[str]:
     if noise is None:
         return _wrapped(f"noise floor: not taken ({why or 'no reason given'})", "  ", "    ")
-    readings = (
-        ("decoded again", noise.repeat_flips, noise.repeat_items, noise.repeat_undecided),
-        ("in other batches", noise.rebatch_flips, noise.rebatch_items, noise.rebatch_undecided),
-        ("base arm, second process", noise.base_drift_flips, noise.base_drift_items, noise.base_drift_undecided),
-    )
-    parts = [
-        f"{name} not taken ({reason or 'no reason given'})" if flips is None else f"{name} {flips} flips of {items}"
-        for name, flips, items, reason in readings
-    ]
+    parts = [f"{_NOISE[reading.kind]} {reading.words}" for reading in noise.readings()]
     return _wrapped(f"noise floor: {'; '.join(parts)}", "  ", "    ")
+
+
+def validation_lines(validation: Validation | None) -> Iterator[str]:
+    """How far a person agreed with the scorer, in 80 columns."""
+    yield "Scorer against a person"
+    if validation is None:
+        yield "  not validated: there is nothing that a person could review"
+        return
+    yield from _wrapped(validation.text, "  ", "    ")
+    if validation.sampled:
+        text = f"{counted(validation.sampled, 'response')} sampled, {validation.answered} judged, {validation.skipped} skipped, "
+        text += f"{validation.after_seeing_checks} of them after a look at what the checks ask for"
+        yield from _wrapped(text, "  ", "    ")
+    for name, found in {"overall": validation.overall, **validation.by_arm, **validation.by_kind}.items():
+        if found.n:
+            yield from _wrapped(f"{name}: {kappa_words(found)}", "  ", "    ")
+    for one in validation.disagreements:
+        said = "passes" if one.scorer_passes else "fails"
+        yield from _wrapped(f"judged differently: {one.item}, {one.arm} arm, scorer {said} it: {one.reason}", "  ", "    ")
 
 
 def _power(power: Power) -> Iterator[str]:

@@ -58,12 +58,15 @@ class NoiseReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArmNoise(msgspec.Struct, frozen=True, kw_only=True):
-    """eval/noise-<arm>.json. `key` says under which conditions; `drift` is read in the process of the SFT arm only."""
+    """eval/noise-<arm>.json. `key` says under which conditions; `unpadded` is without padding; `drift` is read by the SFT arm's process only."""
 
     key: str
     repeat: NoiseReading
     rebatch: NoiseReading
+    unpadded: NoiseReading | None = None
     drift: NoiseReading | None = None
+    records_digest: str = ""
+    """Of the arm's records when it was finished (`records_digest` in engine.store.arm_files); empty where it was not kept."""
 
 
 class ArmTiming(msgspec.Struct, frozen=True, kw_only=True):

@@ -119,6 +119,9 @@ class EvalTable(Table, frozen=True):
     rebatch_items: Annotated[
         int, Meta(ge=0, description="items decoded again in other batches, for the arithmetic's uncertainty")
     ] = 32
+    unpadded_items: Annotated[
+        int, Meta(ge=0, description="padded items decoded again without padding, to measure what padding changes")
+    ] = 16
 
 
 class VerdictTable(Table, frozen=True):
@@ -144,6 +147,12 @@ class VerdictTable(Table, frozen=True):
     require_beyond_stopping: Annotated[
         bool, Meta(description="a lift that is only learning to stop is no GO, instead of a GO that wants a signature")
     ] = False
+    min_kappa: Annotated[
+        float, Meta(ge=0, le=1, description="agreement of the scorer with a blinded review that a GO needs; 0 asks for none")
+    ] = 0.0
+    review_items: Annotated[
+        int, Meta(ge=1, description="responses that a blinded review samples, and min_kappa needs judged, at least")
+    ] = 50
 
 
 class GatesTable(Table, frozen=True):

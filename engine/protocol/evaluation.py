@@ -1,7 +1,7 @@
 """The structures of `evaluation.json` (SPEC §8), and how they are written and read.
 
 A value that is undefined is null and has a `…_undecided` field beside it that says why; that field is absent where there is a value
-(only such fields have a default, and a default is not written).
+(such fields, and those that came later than version 1 of the file, have a default, and a default is not written).
 This module computes nothing and decides nothing.
 """
 
@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from engine.protocol.errors import InputError
+from engine.protocol.review import Validation
 
 SCHEMA_VERSION = 1
 
@@ -177,8 +178,9 @@ class Power(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class NoiseFloor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Outcomes that flipped without any change of weights; null where a reading was not taken.
 
-    `repeat`: the same batches decoded again (expected 0); `rebatch`: a sample decoded in other batches; `base_drift`: base batches
-    decoded again, adapter off, by the process that decoded the SFT arm.
+    `repeat`: the same batches decoded again (expected 0); `rebatch`: a sample decoded in other batches; `unpadded`: padded items decoded
+    among others of their length, so without padding; `base_drift`: base batches decoded again, adapter off, by the process that decoded the SFT arm.
+    `…_flips` are outcomes, `…_texts` are answers whose token ids changed.
     """
 
     repeat_flips: int | None
@@ -187,9 +189,44 @@ class NoiseFloor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rebatch_items: int | None
     base_drift_flips: int | None
     base_drift_items: int | None
+    unpadded_flips: int | None = None
+    unpadded_items: int | None = None
+    repeat_texts: int | None = None
+    rebatch_texts: int | None = None
+    unpadded_texts: int | None = None
+    base_drift_texts: int | None = None
     repeat_undecided: str | None = None
     rebatch_undecided: str | None = None
+    unpadded_undecided: str | None = None
     base_drift_undecided: str | None = None
+
+    def readings(self) -> tuple["NoiseOfKind", ...]:
+        """Each reading by its kind, in the order in which they are shown."""
+        return tuple(
+            NoiseOfKind(kind, *(getattr(self, f"{kind}_{field}") for field in ("flips", "texts", "items", "undecided")))
+            for kind in NOISE_KINDS
+        )
+
+
+class NoiseOfKind(msgspec.Struct, frozen=True):
+    """One reading of the noise floor: of `items` decoded again, `flips` changed their outcome and `texts` their token ids."""
+
+    kind: str
+    flips: int | None
+    texts: int | None
+    items: int | None
+    undecided: str | None
+
+    @property
+    def words(self) -> str:
+        """`0 flips of 64 (12 texts differ)`, or why the reading was not taken."""
+        if self.flips is None:
+            return f"not taken ({self.undecided or 'no reason given'})"
+        texts = "" if self.texts is None else f" ({self.texts} texts differ)" if self.texts != 1 else " (1 text differs)"
+        return f"{self.flips} {'flip' if self.flips == 1 else 'flips'} of {self.items}{texts}"
+
+
+NOISE_KINDS = ("repeat", "rebatch", "unpadded", "base_drift")
 
 
 class WorstCase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -287,7 +324,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The whole of `evaluation.json`. `verdict` and `prereg` are null for pairs that were only described."""
+    """The whole of `evaluation.json`. `verdict` and `prereg` are null for pairs that were only described; these have no `validation`."""
 
     schema_version: int
     overall: Outcome
@@ -298,6 +335,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prereg: Prereg | None
     verdict: Verdict | None
     metadata: Metadata
+    validation: Validation | None = None
+    """How far a blinded review by a person agreed with the scorer."""
 
 
 def encode_evaluation(evaluation: Evaluation) -> bytes:

@@ -302,9 +302,11 @@ class BatchEvaluated(Event, frozen=True):
 
 
 class NoiseMeasured(Event, frozen=True):
-    """Items were decoded again: `kind` repeat (same batches), rebatch (other batches) or drift (base batches in the SFT process)."""
+    """Items were decoded again: `kind` repeat (same batches), rebatch (other batches), unpadded (padded items without padding) or drift (base
+    batches in the SFT process).
+    """
 
-    kind: Literal["repeat", "rebatch", "drift"]
+    kind: Literal["repeat", "rebatch", "unpadded", "drift"]
     items: int
     text_flips: int
     success_flips: int

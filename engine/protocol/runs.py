@@ -138,6 +138,16 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def items(self) -> Path:
+        """Every evaluated item with both answers and outcomes, one a line."""
+        return self.path / "items.jsonl"
+
+    @property
+    def review(self) -> Path:
+        """Answers of the blinded review of the scorer, one a line."""
+        return self.path / "review.jsonl"
+
+    @property
     def signoff(self) -> Path:
         """A person's signature under the verdict."""
         return self.path / "signoff.json"

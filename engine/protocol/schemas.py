@@ -19,6 +19,7 @@ from engine.protocol.config import Config
 from engine.protocol.errors import InputError
 from engine.protocol.events import EVENTS
 from engine.protocol.gates import GatesReport
+from engine.protocol.review import ReviewLine
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _COMPONENTS: Final = "#/$defs/{name}"
@@ -46,6 +47,7 @@ SCHEMAS: Final[Mapping[str, tuple[str, Callable[[], dict[str, Any]]]]] = Mapping
         "evaluation": ("evaluation.json", lambda: _of(evaluation.Evaluation)),
         "events": ("one line of events.jsonl", _events),
         "gates": ("gates.json", lambda: _of(GatesReport)),
+        "review": ("one line of review.jsonl", lambda: _of(ReviewLine)),
         "prereg": ("prereg.json", lambda: _of(prereg.Preregistration)),
     }
 )

@@ -13,7 +13,7 @@ from engine.protocol.evaluation import Prereg
 from engine.protocol.prereg import differences
 from engine.protocol.runs import RunFolder
 from engine.report.run_records import RunRecords
-from engine.store.arm_files import conditions_key
+from engine.store.arm_files import conditions_key, records_digest
 from engine.store.hashes import digest
 from engine.store.ledger import attempt_number, ledger_of
 from engine.store.preregistration import freeze
@@ -40,6 +40,8 @@ def _changed(records: RunRecords) -> Iterator[str]:
     yield from differences(frozen, freeze(records.config, records.items, frozen.held_out_sha256, scorer=other).frozen)
     for name, arm in (("base", records.base), ("SFT", records.sft)):
         yield from _decoded_otherwise(name, arm.conditions, frozen.decoding)
+        if arm.noise is not None and arm.noise.records_digest not in ("", records_digest(arm.records)):
+            yield f"the records of the {name} arm were changed after they were written; evaluate the arm again"
     base, sft = (msgspec.structs.replace(arm.conditions, adapter_files={}) for arm in (records.base, records.sft))
     if conditions_key(base) != conditions_key(sft):
         names = [name for name in base.__struct_fields__ if name != "git_sha" and getattr(base, name) != getattr(sft, name)]

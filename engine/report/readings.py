@@ -5,6 +5,8 @@ A text that a cut leaves as it is keeps its recorded outcome; only changed texts
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from engine.core.analysis import ArmOutcome, Item, Pair, pair_arms
 from engine.core.checks import score
 from engine.core.design import clusters_of
@@ -43,17 +45,25 @@ def noise_floor(run: RunRecords) -> NoiseFloor | None:
         return None
     repeat = _total(noise.repeat for noise in noises)
     rebatch = _total(noise.rebatch for noise in noises)
+    unpadded = _total(noise.unpadded for noise in noises if noise.unpadded is not None)
     drift = _total(noise.drift for noise in noises if noise.drift is not None)
     return NoiseFloor(
-        repeat_flips=repeat[0],
-        repeat_items=repeat[1],
-        repeat_undecided=_why_not(repeat[1], "eval.repeat_batches is 0"),
-        rebatch_flips=rebatch[0],
-        rebatch_items=rebatch[1],
-        rebatch_undecided=_why_not(rebatch[1], "eval.rebatch_items is 0"),
-        base_drift_flips=drift[0],
-        base_drift_items=drift[1],
-        base_drift_undecided=_why_not(drift[1], "eval.repeat_batches is 0"),
+        repeat_flips=repeat.flips,
+        repeat_items=repeat.items,
+        repeat_texts=repeat.texts,
+        repeat_undecided=_why_not(repeat, "eval.repeat_batches is 0"),
+        rebatch_flips=rebatch.flips,
+        rebatch_items=rebatch.items,
+        rebatch_texts=rebatch.texts,
+        rebatch_undecided=_why_not(rebatch, "eval.rebatch_items is 0"),
+        unpadded_flips=unpadded.flips,
+        unpadded_items=unpadded.items,
+        unpadded_texts=unpadded.texts,
+        unpadded_undecided=_why_not(unpadded, "eval.unpadded_items is 0, or no item was padded"),
+        base_drift_flips=drift.flips,
+        base_drift_items=drift.items,
+        base_drift_texts=drift.texts,
+        base_drift_undecided=_why_not(drift, "eval.repeat_batches is 0"),
     )
 
 
@@ -77,13 +87,24 @@ def _rescored(item: HeldOutItem, record: ItemRecord, cut: Cut) -> ArmOutcome:
     return ArmOutcome(record.id, record.success if text == record.text else score(item, text).success)
 
 
-def _total(readings: Iterable[NoiseReading]) -> tuple[int | None, int | None]:
-    """(flips, items) over all readings; nothing where no item was decoded again."""
+class _Total(msgspec.Struct, frozen=True):
+    """Sums over readings; all None where no item was decoded again."""
+
+    flips: int | None
+    texts: int | None
+    items: int | None
+
+
+def _total(readings: Iterable[NoiseReading]) -> _Total:
     taken = [reading for reading in readings if reading.items]
     if not taken:
-        return None, None
-    return sum(len(reading.success_flips) for reading in taken), sum(reading.items for reading in taken)
+        return _Total(None, None, None)
+    return _Total(
+        sum(len(reading.success_flips) for reading in taken),
+        sum(len(reading.text_flips) for reading in taken),
+        sum(reading.items for reading in taken),
+    )
 
 
-def _why_not(items: int | None, reason: str) -> str | None:
-    return reason if items is None else None
+def _why_not(total: _Total, reason: str) -> str | None:
+    return reason if total.items is None else None

@@ -1,4 +1,4 @@
-"""The report of a run: pairs, analysis, readings, verdict, and the three files that hold them.
+"""The report of a run: pairs, analysis, readings, verdict, and the files that hold them.
 
 `write_report` reads from top to bottom. The same records give the same bytes but for one field, `metadata.created_at`. It refuses to
 write anything before everything is computed, so nothing half-written can be found.
@@ -13,28 +13,33 @@ from engine.core.analysis import Analysis, Settings, analyse, describe
 from engine.core.design import guarded_types
 from engine.core.summary import summary_text
 from engine.core.verdict import Arm, Evidence, decide, gate_outcomes, sign_off
-from engine.protocol.evaluation import SCHEMA_VERSION, Evaluation, Outcome, Prereg, Secondary, Verdict, encode_evaluation
+from engine.protocol.evaluation import SCHEMA_VERSION, Evaluation, Prereg, Secondary, Verdict, encode_evaluation
 from engine.protocol.events import Event, VerdictReached
+from engine.protocol.review import Validation
 from engine.protocol.runs import RunFolder
 from engine.report.html import html_report
+from engine.report.items import item_lines
 from engine.report.kept import preregistration
 from engine.report.measured import measured
 from engine.report.metadata import metadata
 from engine.report.readings import noise_floor, paired, paired_after_blank_line, paired_after_stop_rules
+from engine.report.review import validation_of
 from engine.report.run_records import RunRecords, read_run
 from engine.report.signature import kept_signature
 from engine.store.atomic import atomic_write
 
 
 def write_report(run: RunFolder, emit: Callable[[Event], None]) -> Evaluation:
-    """Compute statistics and verdict from the run's records; leaves evaluation.json, summary.txt and report.html.
+    """Compute statistics and verdict from the run's records; leaves evaluation.json, summary.txt, report.html and items.jsonl.
 
     Raises:
         InputError: with every file that is missing or damaged, or every id that is not in both arms.
         DiskFullError: no space; files of an earlier report are as they were.
     """
-    evaluation = build_evaluation(run, created_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    records = read_run(run)
+    evaluation = _evaluation(run, records, datetime.now(UTC).isoformat(timespec="seconds"))
     page = html_report(run, evaluation)
+    atomic_write(run.items, item_lines(records))
     # evaluation.json last: it is what the other readers wait for.
     atomic_write(run.report_html, page)
     atomic_write(run.summary, summary_text(evaluation).encode())
@@ -52,16 +57,19 @@ def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:
     Raises:
         InputError: as `write_report`.
     """
-    records = read_run(run)
+    return _evaluation(run, read_run(run), created_at)
+
+
+def _evaluation(run: RunFolder, records: RunRecords, created_at: str | None) -> Evaluation:
     pairs = paired(records)
     settings = settings_of(records)
     prereg = preregistration(run, records)
     analysis = analyse(pairs, settings, alpha=prereg.alpha)
-    after_stop_rules = describe(paired_after_stop_rules(records), settings)
+    noise, validation = noise_floor(records), validation_of(run, records)
     secondary = Secondary(
-        after_stop_rules=after_stop_rules,
+        after_stop_rules=describe(paired_after_stop_rules(records), settings),
         after_blank_line=describe(paired_after_blank_line(records), settings),
-        noise_floor=(noise := noise_floor(records)),
+        noise_floor=noise,
         noise_floor_undecided="no noise file is there" if noise is None else None,
         unscored_worst_case=analysis.worst_case,
     )
@@ -73,8 +81,9 @@ def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:
         secondary=secondary,
         power=analysis.power,
         prereg=prereg,
-        verdict=_verdict(run, records, _evidence(records, analysis, settings, prereg, after_stop_rules)),
+        verdict=_verdict(run, records, _evidence(records, analysis, settings, prereg, secondary, validation)),
         metadata=metadata(run, records, created_at),
+        validation=validation,
     )
 
 
@@ -97,7 +106,9 @@ def _verdict(run: RunFolder, records: RunRecords, evidence: Evidence) -> Verdict
     return verdict if signature is None else sign_off(verdict, signature)
 
 
-def _evidence(records: RunRecords, analysis: Analysis, settings: Settings, prereg: Prereg, after_stop_rules: Outcome) -> Evidence:
+def _evidence(
+    records: RunRecords, analysis: Analysis, settings: Settings, prereg: Prereg, secondary: Secondary, validation: Validation
+) -> Evidence:
     planned = len(records.items)
     return Evidence(
         analysis=analysis,
@@ -108,6 +119,8 @@ def _evidence(records: RunRecords, analysis: Analysis, settings: Settings, prere
             Arm(name="sft", planned=planned, done=len(records.sft.records)),
         ),
         prereg=prereg,
-        after_stop_rules=after_stop_rules,
+        after_stop_rules=secondary.after_stop_rules,
+        noise_floor=secondary.noise_floor,
+        validation=validation,
         relaxed=() if records.gates is None else records.gates.relaxed,
     )

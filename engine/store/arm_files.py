@@ -1,7 +1,7 @@
 """The files of an arm: one atomic file a batch while it is worked on, then all records in one file.
 
-A batch file is believed only where the key inside it is the one asked for; anything else is decoded again. It refuses to call an arm
-complete before every batch is there.
+A batch file is believed only where the key inside it is the one asked for and its records are those it was written with; anything else is
+decoded again. It refuses to call an arm complete before every batch is there.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,9 +33,10 @@ T = TypeVar("T")
 
 
 class BatchFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One decoded batch: the key of everything that decided it, the seconds it took, its records in row order."""
+    """One decoded batch: the key of everything that decided it, a digest of its records, the seconds it took, its records in row order."""
 
     key: str
+    content: str
     elapsed_s: float
     records: tuple[ItemRecord, ...]
 
@@ -43,6 +44,16 @@ class BatchFile(msgspec.Struct, frozen=True, kw_only=True):
 def conditions_key(conditions: Conditions) -> str:
     """Hash of everything in the conditions that decides answers and scores."""
     return digest(msgspec.structs.replace(conditions, git_sha=""))
+
+
+def records_digest(records: Iterable[ItemRecord]) -> str:
+    """Hash of the records, whatever their order: what a person edits by hand has another."""
+    return digest(sorted(records, key=lambda record: record.id))
+
+
+def batch_of(key: str, elapsed_s: float, records: Sequence[ItemRecord]) -> BatchFile:
+    """What is kept of a decoded batch."""
+    return BatchFile(key=key, content=records_digest(records), elapsed_s=elapsed_s, records=tuple(records))
 
 
 def batch_key(conditions: Conditions, batch: Batch, items: Iterable[HeldOutItem]) -> str:
@@ -55,10 +66,23 @@ def batch_file(run: RunFolder, arm: str, batch: Batch) -> Path:
     return run.eval / arm / f"{batch.index:04d}-{batch.digest[:12]}.json"
 
 
-def read_batch(run: RunFolder, arm: str, batch: Batch, key: str) -> BatchFile | None:
-    """The finished batch; None where it is missing, damaged or was decoded under another key."""
-    found = _decoded(batch_file(run, arm, batch), BatchFile)
-    return found if found is not None and found.key == key else None
+def read_batch(run: RunFolder, arm: str, batch: Batch, key: str, warn: Callable[[str], None]) -> BatchFile | None:
+    """The finished batch; None where it is missing, damaged, was changed after it was written, or was decoded under another key.
+
+    `warn` is told of a file that is there and cannot be believed; one of another key is no wonder after a change of settings.
+    """
+    path = batch_file(run, arm, batch)
+    found = _decoded(path, BatchFile)
+    if found is None:
+        if path.exists():
+            warn(f"{path}: is damaged; its {len(batch.ids)} items are decoded again")
+        return None
+    if found.key != key:
+        return None
+    if found.content != records_digest(found.records):
+        warn(f"{path}: was changed after it was written; its {len(batch.ids)} items are decoded again")
+        return None
+    return found
 
 
 def write_batch(run: RunFolder, arm: str, batch: Batch, finished: BatchFile) -> None:
@@ -98,14 +122,18 @@ def begin_arm(run: RunFolder, arm: str, conditions: Conditions) -> None:
 
 
 def finish_arm(run: RunFolder, arm: str, batches: Sequence[BatchFile], noise: ArmNoise) -> None:
-    """Write noise and timing, and last the records in the order of decoding: an arm is complete once that file is there."""
+    """Write noise and timing, and last the records in the order of decoding: an arm is complete once that file is there.
+
+    The noise file keeps a digest of the records, so that a report can tell records that were changed later.
+    """
+    records = [record for batch in batches for record in batch.records]
     timing = ArmTiming(
         batch_s=tuple(batch.elapsed_s for batch in batches),
         batch_tokens=tuple(sum(record.tokens for record in batch.records) for batch in batches),
     )
-    atomic_write(noise_file(run, arm), _indented(noise))
+    atomic_write(noise_file(run, arm), _indented(msgspec.structs.replace(noise, records_digest=records_digest(records))))
     atomic_write(timing_file(run, arm), _indented(timing))
-    atomic_write(arm_file(run, arm), encode_records([record for batch in batches for record in batch.records]))
+    atomic_write(arm_file(run, arm), encode_records(records))
 
 
 def read_conditions(run: RunFolder, arm: str) -> Conditions | None:

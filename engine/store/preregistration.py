@@ -8,6 +8,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -55,15 +56,19 @@ def freeze(config: Config, items: Sequence[HeldOutItem], held_out_sha256: str, *
         checks_sha256=digest(list(items)),
         scorer_version=scorer or scorer_version(),
         primary_test=primary_test(items),
-        verdict={
-            **msgspec.to_builtins(config.verdict),
-            "guarded": list(guarded_types(config.verdict.guarded, items)),
-        },
+        verdict={**_verdict_settings(config), "guarded": list(guarded_types(config.verdict.guarded, items))},
         decoding=decoding_of(config),
         gates=msgspec.to_builtins(config.gates),
         profile=config.run.profile,
     )
     return Preregistration(hash=digest(frozen), frozen=frozen)
+
+
+def _verdict_settings(config: Config) -> dict[str, Any]:
+    """The [verdict] settings; the threshold on the review of the scorer is among them where there is one."""
+    settings: dict[str, Any] = msgspec.to_builtins(config.verdict)
+    unasked = () if config.verdict.min_kappa else ("min_kappa", "review_items")
+    return {key: value for key, value in settings.items() if key not in unasked}
 
 
 def preregister(run: RunFolder, config: Config, items: Sequence[HeldOutItem], held_out_sha256: str) -> Preregistration:

@@ -47,10 +47,20 @@ def test_what_does_not_fit_is_listed_at_once(tmp_path: Path, capsys: pytest.Capt
         (
             '"b" is no item',
             '"Other." is no item',
-            '"None" is no item',
-            'several responses for item "7"',
+            'line 3: it names no item; give "id", "key" or "prompt"',
+            'item "7" has a response already',
             'no response for item "a"',
         )
     ):
         assert expected in problems[place]
     assert len(problems) == 5 and capsys.readouterr().out == ""
+
+
+def test_bad_items_and_bad_responses_come_in_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = written(tmp_path / "items.jsonl", {**NATIVE, "checks": [{"kind": "contians", "all": ["yes"]}]})
+    responses = written(tmp_path / "responses.jsonl", {"id": "a"})
+    with pytest.raises(InputError) as caught:
+        score.main([str(items), str(responses)], standalone_mode=False)
+    kind, missing = caught.value.problems
+    assert 'the nearest known one is "contains"' in kind and "missing required field `response`" in missing
+    assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""How the statistics behave where the truth is known: `python tests/bench/statistics.py [--draws 1000] [--seed 1] [--processes 1]`.
+"""How the statistics behave where the truth is known: `python tests/bench/verdict_simulation.py [--draws 1000] [--seed 1] [--processes 1]`.
 
 Coverage of Wilson's and Tango's intervals is computed exactly, by summing over all outcomes. Size and power of the whole verdict are
 simulated: pairs are drawn from known rates and go through the same analysis and the same rules as a run. It prints a table and one line
@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Instead of this folder, where this file would hide the standard module of its name.
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np  # noqa: E402

@@ -93,7 +93,14 @@ def new_run(
     monkeypatch.setenv("SLUICE_WORKSPACE", str(tmp_path / "cache"))
 
     def make(name: str = "a", quantization: Quantization = "none", **eval_settings: int) -> tuple[RunFolder, Config]:
-        settings = {"max_new_tokens": 8, "batch_items": BATCH_ITEMS, "repeat_batches": 2, "rebatch_items": 5, **eval_settings}
+        settings = {
+            "max_new_tokens": 8,
+            "batch_items": BATCH_ITEMS,
+            "repeat_batches": 2,
+            "rebatch_items": 5,
+            "unpadded_items": 3,
+            **eval_settings,
+        }
         config = Config(
             model=ModelTable(path=str(tiny_model_folder), quantization=quantization),
             eval=EvalTable(**settings),
@@ -133,7 +140,7 @@ def test_both_arms_leave_records_noise_and_timing(new_run: NewRun) -> None:
     assert [event.done_items for event in sft.of(ev.BatchEvaluated)] == [4, 8, 11]
     (finished,) = sft.of(ev.EvaluationFinished)
     assert finished.successes == sum(pair.sft.success is True for pair in pairs)
-    assert [type(event).__name__ for event in base.events[-3:]] == ["NoiseMeasured", "NoiseMeasured", "EvaluationFinished"]
+    assert [type(event).__name__ for event in base.events[-4:]] == [*["NoiseMeasured"] * 3, "EvaluationFinished"]
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
@@ -144,8 +151,13 @@ def test_the_noise_floor_of_float32_is_zero_and_drift_is_read_with_the_adapter_o
     base, sft = Stage(run, config), Stage(run, config)
     evaluate_arm(base, "base")
     evaluate_arm(sft, "sft")
-    assert [(event.kind, event.items) for event in base.of(ev.NoiseMeasured)] == [("repeat", 8), ("rebatch", 5)]
-    assert [(event.kind, event.items) for event in sft.of(ev.NoiseMeasured)] == [("repeat", 8), ("rebatch", 5), ("drift", 8)]
+    assert [(event.kind, event.items) for event in base.of(ev.NoiseMeasured)] == [("repeat", 8), ("rebatch", 5), ("unpadded", 2)]
+    assert [(event.kind, event.items) for event in sft.of(ev.NoiseMeasured)] == [
+        ("repeat", 8),
+        ("rebatch", 5),
+        ("unpadded", 2),
+        ("drift", 8),
+    ]
     assert all(event.text_flips == event.success_flips == 0 for event in base.of(ev.NoiseMeasured) + sft.of(ev.NoiseMeasured))
     noise = read_noise(run, "sft")
     assert noise is not None
@@ -189,6 +201,15 @@ def test_a_damaged_batch_file_is_decoded_again_to_the_same_records(new_run: NewR
     again = Stage(run, config)
     evaluate_arm(again, "base")
     assert [event.batch for event in again.of(ev.BatchEvaluated)] == [0]
+    assert arm_file(run, "base").read_bytes() == records
+    edited = sorted((run.eval / "base").glob("*.json"))[1]
+    edited.write_bytes(edited.read_bytes().replace(b'"tokens":8', b'"tokens":7', 1))
+    third = Stage(run, config)
+    evaluate_arm(third, "base")
+    assert [event.batch for event in third.of(ev.BatchEvaluated)] == [1]
+    assert [event.text for event in third.of(ev.Warned)] == [
+        f"{edited}: was changed after it was written; its 4 items are decoded again"
+    ]
     assert arm_file(run, "base").read_bytes() == records
 
 

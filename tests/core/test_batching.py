@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.batching import choose_subset, plan_batches, plan_in_order, rebatched, seeded_order
+from engine.core.batching import choose_subset, plan_batches, plan_in_order, rebatched, seeded_order, unpadded
 from engine.protocol.errors import InputError
 from engine.protocol.items import CheckSpec, HeldOutItem
 
@@ -100,3 +100,14 @@ def test_rebatching_takes_a_sample_in_batches_of_other_size() -> None:
     assert all(len(batch.ids) == 4 for batch in other.batches)
     assert {batch.digest for batch in plan.batches}.isdisjoint(batch.digest for batch in other.batches)
     assert rebatched(given_prompts, plan, 0, 8, seed=5).batches == ()
+
+
+def test_only_padded_items_are_decoded_without_padding_and_only_with_others_of_their_length() -> None:
+    given_prompts = {"a": [1], "b": [2, 2], "c": [1, 2, 3], "d": [4, 5], "e": [7] * 9, "f": [3] * 4, "g": [1] * 3}
+    plan = plan_in_order(given_prompts, ["a", "b", "c", "d", "e", "f", "g"], 3)
+    found = unpadded(given_prompts, plan, 10, seed=5)
+    assert [set(batch.ids) for batch in found.batches] == [{"b", "d"}, {"a"}, {"f"}]
+    assert [batch.index for batch in found.batches] == [0, 1, 2]
+    assert all(len(given_prompts[name]) == batch.width for batch in found.batches for name in batch.ids)
+    assert [len(batch.ids) for batch in unpadded(given_prompts, plan, 3, seed=5).batches] == [2, 1]
+    assert unpadded(given_prompts, plan, 0, seed=5).batches == ()

@@ -383,6 +383,7 @@ def test_a_missing_stop_rule_reading_is_pointed_out_in_a_run():
 FELL = {"a": 50, "b": 40, "d": 10}
 TRY = [
     ("gates", {"gates": gate("fail")}),
+    ("gates.advisory", {"gates": GATES, "safety": FELL}),
     ("ceiling", {"fact": {"a": 295, "c": 3, "d": 2}, "safety": {"a": 100}}),
     ("loss.diverged", {"measured": Measured(loss_shape="diverged"), "safety": FELL}),
     ("loss.plateaued", {"measured": Measured(loss_shape="plateaued"), "safety": FELL}),
@@ -403,7 +404,7 @@ def test_suggestions_come_from_measurements(name: str, changes: dict):
     assert verdict.decision == "NO-GO"
     assert name in {suggestion.id for suggestion in verdict.try_next}
     if changes != {"safety": FELL}:
-        without = {key: value for key, value in changes.items() if key == "safety" and value is FELL}
+        without = {key: value for key, value in changes.items() if key == "safety" and value is FELL} | {"gates": GATES[:1]}
         assert name not in {suggestion.id for suggestion in decide(evidence(**without)).try_next}
 
 

@@ -15,9 +15,9 @@ from engine.protocol.config import Config, DataTable, EvalTable, ModelTable
 from engine.protocol.config_file import dump_config
 from engine.protocol.gates import DatasetFacts, GateResult, GatesReport
 from engine.protocol.items import CheckSpec, HeldOutItem
+from engine.protocol.plans import ComputePlan
 from engine.protocol.runs import RunFolder
 from engine.store import arm_files
-from engine.store.arm_files import BatchFile
 from engine.store.gate_results import write_gates
 from engine.store.preregistration import preregister, read_frozen_items, scorer_version
 
@@ -56,6 +56,7 @@ def conditions(config: Config, plan: str, adapter: bool, **changes: Any) -> Cond
         git_sha="",
         source_sha256="e" * 64,
         scorer_version=scorer_version(),
+        compute_plan=ComputePlan(row_tokens=0),
     )
     return msgspec.structs.replace(made, **changes)
 
@@ -66,17 +67,13 @@ def write_arm(run: RunFolder, config: Config, asked: list[HeldOutItem], arm: str
     plan = plan_batches({item.id: [1, 2, place % 5 + 1] for place, item in enumerate(asked)}, config.eval.batch_items)
     place = {item.id: number for number, item in enumerate(asked)}
     batches = [
-        BatchFile(
-            key="k",
-            elapsed_s=0.5,
-            records=tuple(record(by_id[name], answer(by_id[name], place[name]), batch.digest) for name in batch.ids),
-        )
+        arm_files.batch_of("k", 0.5, [record(by_id[name], answer(by_id[name], place[name]), batch.digest) for name in batch.ids])
         for batch in plan.batches
     ]
     arm_files.begin_arm(run, arm, conditions(config, plan.digest, arm == "sft", **changes))
     reading = NoiseReading(items=4, text_flips=("i000", "i001"), success_flips=("i001",))
     still = NoiseReading(items=8, text_flips=(), success_flips=())
-    noise = ArmNoise(key="k", repeat=still, rebatch=reading, drift=still if arm == "sft" else None)
+    noise = ArmNoise(key="k", repeat=still, rebatch=reading, unpadded=reading, drift=still if arm == "sft" else None)
     arm_files.finish_arm(run, arm, batches, noise)
 
 

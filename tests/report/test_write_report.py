@@ -9,20 +9,24 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.core.analysis import Pair
 from engine.protocol import evaluation as evaluation_file
-from engine.protocol.arms import Attempt, arm_file, attempt_file, encode_records, read_arm
+from engine.protocol.arms import ArmNoise, Attempt, NoiseReading, arm_file, attempt_file, encode_records, noise_file, read_arm
 from engine.protocol.config import Config, DataTable, EvalTable, ModelTable
 from engine.protocol.config_file import dump_config
 from engine.protocol.errors import InputError
 from engine.protocol.events import Event, VerdictReached
 from engine.protocol.gates import Override, read_gates
 from engine.protocol.items import CheckSpec, HeldOutItem
+from engine.protocol.prereg import read_prereg
 from engine.protocol.runs import RunFolder
+from engine.report.pairs import evaluate_pairs
 from engine.report.write import build_evaluation, write_report
 from engine.store.arm_files import write_attempt
 from engine.store.gate_results import write_gates
 from engine.store.hashes import sha256_file
 from engine.store.ledger import Entry, ledger_of, record_attempt
+from engine.store.preregistration import read_frozen_items
 
 MakeRun = Callable[..., tuple[RunFolder, Config]]
 
@@ -65,6 +69,40 @@ def test_the_same_records_give_the_same_bytes_but_for_the_time(make_run: MakeRun
     assert build_evaluation(first, created_at="t") == build_evaluation(first, created_at="t")
 
 
+def test_every_file_of_the_report_is_written_again_to_the_byte_but_for_the_time(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    files = (run.evaluation, run.summary, run.report_html, run.items)
+    written = []
+    for name in ("first", "second"):
+        for file in files:
+            file.unlink(missing_ok=True)
+        evaluation = write_report(run, lambda event: None)
+        assert evaluation.metadata.created_at is not None, name
+        written.append([file.read_bytes().replace(evaluation.metadata.created_at.encode(), b"TIME") for file in files])
+    assert written[0] == written[1]
+    assert [content.count(b"TIME") for content in written[0]] == [1, 1, 1, 0]
+
+
+def test_the_items_as_lines_are_pairs_that_give_the_same_numbers(make_run: MakeRun) -> None:
+    checks = (CheckSpec(kind="contains", arguments={"all": ["yes"]}),)
+    asked = [
+        HeldOutItem(id=f"i{n}", types=("fact",), instruction=f"Answer {n}.", checks=checks, cluster=f"c{n // 3}")
+        for n in range(330)
+    ]
+    run, _ = make_run(asked=asked)
+    evaluation = write_report(run, lambda event: None)
+    lines = [msgspec.json.decode(line) for line in run.items.read_bytes().splitlines()]
+    made = [
+        Pair(id=line["id"], types=tuple(line["type"]), base=line["base"], sft=line["sft"], cluster=line["cluster"])
+        for line in lines
+    ]
+    assert [line["id"] for line in lines] == [item.id for item in read_frozen_items(run, read_prereg(run.prereg))]
+    assert evaluate_pairs(tuple(made)).overall == evaluation.overall
+    assert evaluation.overall.clustered.clusters == 110
+    assert {line["base_answer"]["response"] for line in lines} == {"yes", "no"}
+    assert lines[1]["base_answer"]["checks"][0] == {"kind": "contains", "success": False, "reason": 'lacks "yes"'}
+
+
 def test_the_order_of_records_is_irrelevant(make_run: MakeRun) -> None:
     run, _ = make_run()
     before = build_evaluation(run, created_at=None)
@@ -102,7 +140,29 @@ def test_noise_is_summed_over_both_arms(make_run: MakeRun) -> None:
     assert noise is not None
     assert (noise.repeat_flips, noise.repeat_items) == (0, 16)
     assert (noise.rebatch_flips, noise.rebatch_items) == (2, 8)
+    assert (noise.unpadded_flips, noise.unpadded_items, noise.unpadded_texts) == (2, 8, 4)
     assert (noise.base_drift_flips, noise.base_drift_items) == (0, 8)
+
+
+def test_decoding_that_does_not_repeat_is_among_the_reasons(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    noise = msgspec.json.decode(noise_file(run, "sft").read_bytes(), type=ArmNoise)
+    flipped = NoiseReading(items=8, text_flips=("i001",), success_flips=("i001",))
+    noise_file(run, "sft").write_bytes(msgspec.json.encode(msgspec.structs.replace(noise, repeat=flipped)))
+    assert reason(build_evaluation(run, created_at=None), "noise.repeat").numbers == {"flips": 1, "items": 16}
+
+
+def test_records_that_were_edited_by_hand_are_exploratory_and_no_go(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    path = arm_file(run, "sft")
+    path.write_bytes(path.read_bytes().replace(b'"success":false', b'"success":true', 1))
+    evaluation = build_evaluation(run, created_at=None)
+    assert evaluation.prereg is not None
+    assert evaluation.prereg.differences == (
+        "the records of the SFT arm were changed after they were written; evaluate the arm again",
+    )
+    assert evaluation.verdict is not None
+    assert evaluation.verdict.decision == "INCONCLUSIVE"
 
 
 def test_other_settings_than_those_frozen_are_exploratory_and_no_go(make_run: MakeRun) -> None:

@@ -21,6 +21,7 @@ from engine.protocol.arms import (
 )
 from engine.protocol.errors import InputError
 from engine.protocol.items import CheckOutcome, CheckSpec, HeldOutItem
+from engine.protocol.plans import ComputePlan
 from engine.protocol.runs import RunFolder
 from engine.store import arm_files
 from engine.store.arm_files import BatchFile
@@ -28,11 +29,12 @@ from engine.store.arm_files import BatchFile
 CONDITIONS = Conditions(
     model_files={"m": "1"}, quantization="nf4", compute_dtype="float32", adapter_files={}, decoding={"max_new_tokens": 8}, batch_items=2,
     plan="p", device="CPU", threads=1, versions={"torch": "2"}, loader_version="l", git_sha="g", source_sha256="s", scorer_version="c",
+    compute_plan=ComputePlan(row_tokens=0),
 )  # fmt: skip
 CHANGED = {
     "model_files": {"m": "2"}, "quantization": "none", "compute_dtype": "bfloat16", "adapter_files": {"a": "1"},
     "decoding": {"max_new_tokens": 9}, "batch_items": 1, "plan": "q", "device": "GPU", "threads": 2, "versions": {"torch": "3"},
-    "loader_version": "k", "source_sha256": "t", "scorer_version": "d",
+    "loader_version": "k", "source_sha256": "t", "scorer_version": "d", "compute_plan": ComputePlan(row_tokens=0, mirrored_layers=1),
 }  # fmt: skip
 
 
@@ -56,7 +58,7 @@ BATCH, *_ = plan_batches({"a": [1], "b": [1, 2]}, 2).batches
 
 
 def finished(key: str = "k", *names: str) -> BatchFile:
-    return BatchFile(key=key, elapsed_s=1.5, records=tuple(record(name) for name in names or ("a", "b")))
+    return arm_files.batch_of(key, 1.5, [record(name) for name in names or ("a", "b")])
 
 
 def test_everything_that_decides_a_batch_is_in_its_key() -> None:
@@ -76,14 +78,24 @@ def test_everything_that_decides_a_batch_is_in_its_key() -> None:
 
 
 def test_a_batch_comes_back_only_whole_and_under_its_key(run: RunFolder) -> None:
-    assert arm_files.read_batch(run, "base", BATCH, "k") is None
+    assert arm_files.read_batch(run, "base", BATCH, "k", [].append) is None
     arm_files.write_batch(run, "base", BATCH, finished())
-    assert arm_files.read_batch(run, "base", BATCH, "k") == finished()
-    assert arm_files.read_batch(run, "base", BATCH, "other") is None
-    assert arm_files.read_batch(run, "sft", BATCH, "k") is None
+    assert arm_files.read_batch(run, "base", BATCH, "k", [].append) == finished()
+    assert arm_files.read_batch(run, "base", BATCH, "other", [].append) is None
+    assert arm_files.read_batch(run, "sft", BATCH, "k", [].append) is None
     path = arm_files.batch_file(run, "base", BATCH)
+    told: list[str] = []
     path.write_bytes(path.read_bytes()[:-1])
-    assert arm_files.read_batch(run, "base", BATCH, "k") is None
+    assert arm_files.read_batch(run, "base", BATCH, "k", told.append) is None
+    assert told == [f"{path}: is damaged; its 2 items are decoded again"]
+
+
+def test_a_batch_that_was_edited_by_hand_and_is_still_whole_is_not_believed(run: RunFolder) -> None:
+    arm_files.write_batch(run, "base", BATCH, finished())
+    path, told = arm_files.batch_file(run, "base", BATCH), list[str]()
+    path.write_bytes(path.read_bytes().replace(b'"success":null', b'"success":true', 1))
+    assert arm_files.read_batch(run, "base", BATCH, "k", told.append) is None
+    assert told == [f"{path}: was changed after it was written; its 2 items are decoded again"]
 
 
 def test_files_are_private(run: RunFolder) -> None:
@@ -111,7 +123,7 @@ def test_what_a_killed_worker_left_half_written_goes(run: RunFolder) -> None:
     os.utime(torn, (0, 0))
     arm_files.begin_arm(run, "base", CONDITIONS)
     assert not torn.exists()
-    assert arm_files.read_batch(run, "base", BATCH, "k") == finished()
+    assert arm_files.read_batch(run, "base", BATCH, "k", [].append) == finished()
 
 
 def test_new_conditions_void_the_records(run: RunFolder) -> None:
@@ -135,7 +147,10 @@ def test_a_finished_arm_is_its_batches_in_order_without_times(run: RunFolder) ->
     assert b"\x1b" not in arm_file(run, "base").read_bytes()
     timing = msgspec.json.decode(timing_file(run, "base").read_bytes(), type=ArmTiming)
     assert timing == ArmTiming(batch_s=(1.5, 1.5), batch_tokens=(2, 4))
-    assert arm_files.read_noise(run, "base") == noise
+    records = read_arm(arm_file(run, "base"))
+    digest = arm_files.records_digest(records)
+    assert arm_files.read_noise(run, "base") == msgspec.structs.replace(noise, records_digest=digest)
+    assert digest == arm_files.records_digest(records[::-1]) != arm_files.records_digest(records[1:])
 
 
 def test_an_attempt_that_cannot_be_read_is_an_error_and_a_missing_one_is_none(run: RunFolder) -> None:

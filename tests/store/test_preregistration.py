@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from engine.core.batching import plan_batches
-from engine.protocol.config import Config
+from engine.protocol.config import Config, VerdictTable
 from engine.protocol.errors import InputError
 from engine.protocol.items import CheckSpec, HeldOutItem
 from engine.protocol.prereg import differences, read_prereg
 from engine.protocol.runs import RunFolder
-from engine.store.arm_files import BatchFile, write_batch
+from engine.store.arm_files import batch_of, write_batch
 from engine.store.preregistration import freeze, preregister, read_frozen_items
 
 
@@ -85,7 +85,7 @@ def test_once_answers_are_there_nothing_else_can_be_frozen(run: RunFolder) -> No
     preregister(run, Config(), items(), "h")
     preregister(run, changed("verdict", alpha=0.02), items(), "h")
     batch, *_ = plan_batches({"i0": [1]}, 1).batches
-    write_batch(run, "base", batch, BatchFile(key="k", elapsed_s=0, records=()))
+    write_batch(run, "base", batch, batch_of("k", 0, ()))
     with pytest.raises(InputError, match=r"verdict.alpha was 0.02 and is 0.01"):
         preregister(run, Config(), items(), "h")
     preregister(run, changed("verdict", alpha=0.02), items(), "h")
@@ -99,3 +99,9 @@ def test_a_file_that_cannot_be_used_is_named(run: RunFolder, data: bytes | None,
         run.prereg.write_bytes(data)
     with pytest.raises(InputError, match=rf"prereg\.json.*{named}"):
         read_prereg(run.prereg)
+
+
+def test_a_threshold_on_the_review_is_frozen_only_where_there_is_one() -> None:
+    frozen = [freeze(Config(verdict=VerdictTable(min_kappa=kappa)), [], "0") for kappa in (0.0, 0.7)]
+    assert "min_kappa" not in frozen[0].frozen.verdict and "review_items" not in frozen[0].frozen.verdict
+    assert (frozen[1].frozen.verdict["min_kappa"], frozen[1].frozen.verdict["review_items"]) == (0.7, 50)

@@ -53,6 +53,8 @@ def _kappa_interval(p: np.ndarray, kappa: float, n: int, confidence_level: float
     centre = (kappa - expected * (1 - kappa)) ** 2
     variance = (on + apart - centre) / ((1 - expected) ** 2 * n)
     if variance <= 1e-15:
-        return Undecided("the labels agree without exception, so their spread says nothing")
+        if np.trace(p) == 1:
+            return Undecided("the labels agree without exception, so their spread says nothing")
+        return Undecided("one of the two gave every item the same label, so the spread says nothing")
     margin = normal_quantile(confidence_level) * variance**0.5
     return max(kappa - margin, -1.0), min(kappa + margin, 1.0)

@@ -60,4 +60,20 @@ def smallest_detectable_difference(pairs: int, p10: float, alpha: float, power: 
 
     if shortfall(largest) < 0:
         return Undecided(f"{pairs} pairs cannot reach power {power:g} at α = {alpha:g}, however large the difference")
-    return float(optimize.brentq(shortfall, 0.0, largest, xtol=1e-6))
+    low, high = _near_connor(pairs, p10, alpha, power, largest)
+    if shortfall(low) > 0 or shortfall(high) < 0:
+        low, high = 0.0, largest
+    return float(optimize.brentq(shortfall, low, high, xtol=1e-6))
+
+
+def _near_connor(pairs: int, p10: float, alpha: float, power: float, largest: float) -> tuple[float, float]:
+    """A narrow interval in which the difference probably lies, as the exact power is dear for a million pairs."""
+
+    def surplus(delta: float) -> float:
+        return connor_pairs(p10, p10 + delta, alpha, power) - pairs
+
+    smallest = 1e-6
+    if surplus(smallest) < 0 or surplus(largest) > 0:
+        return 0.0, largest
+    near = float(optimize.brentq(surplus, smallest, largest))
+    return 0.95 * near, min(1.05 * near, largest)

@@ -7,6 +7,7 @@ from engine.core.verdict.loss_curve import LossShape
 from engine.protocol.config import Severity
 from engine.protocol.evaluation import NoiseFloor, Outcome, Prereg
 from engine.protocol.gates import GatesReport, Status
+from engine.protocol.review import Validation
 
 
 class GateOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     prereg: Prereg | None = None
     after_stop_rules: Outcome | None = None
     noise_floor: NoiseFloor | None = None
+    validation: Validation | None = None
     relaxed: tuple[str, ...] = ()
     measured: Measured = Measured()
     pairs_only: bool = False

@@ -66,6 +66,7 @@ def notes(evidence: Evidence) -> Iterator[Reason]:
     yield from _headroom(evidence)
     yield from _fallen_types(evidence)
     yield from _readings(evidence)
+    yield from _scorer(evidence)
 
 
 def _attempt(evidence: Evidence) -> Iterator[Reason]:
@@ -115,3 +116,11 @@ def _readings(evidence: Evidence) -> Iterator[Reason]:
         if flips and items:
             text = f"{what} flipped {flips:,} of {counted(items, 'item')}, none was expected"
             yield finding(f"noise.{name}", "warn", text, flips=flips, items=items)
+
+
+def _scorer(evidence: Evidence) -> Iterator[Reason]:
+    """Without a threshold, agreement with a person decides nothing, and a reader must know whether there was any."""
+    validation = evidence.validation
+    if validation is not None and validation.gate is None:
+        found = validation.overall
+        yield finding("scorer", "warn", validation.text, sampled=validation.sampled, n=found.n, kappa=found.kappa)

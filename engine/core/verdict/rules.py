@@ -39,8 +39,11 @@ def hard_gate_failed(evidence: Evidence) -> Reading:
 
 
 def not_decidable(evidence: Evidence) -> Reading:
-    """Rule 2: gates overridden or undecided, an arm incomplete, too few items, too many unscored, too wide, exploratory → INCONCLUSIVE."""
-    parts = (_open_gates, _incomplete_arms, _too_few, _unscored, _too_wide, _exploratory)
+    """Rule 2: gates overridden or undecided, an arm incomplete, too few items, too many unscored, too wide, exploratory → INCONCLUSIVE.
+
+    So does a scorer that does not reach the agreement with a blinded review that the settings ask for, where they ask for any.
+    """
+    parts = (_open_gates, _incomplete_arms, _too_few, _unscored, _too_wide, _exploratory, _scorer)
     reasons = tuple(reason for part in parts for reason in part(evidence))
     return Reading(rule=2, decision="INCONCLUSIVE", applies=any(r.status == "undecided" for r in reasons), reasons=reasons)
 
@@ -126,6 +129,20 @@ def _exploratory(evidence: Evidence) -> Iterator[Reason]:
         yield finding("exploratory", "undecided", f"exploratory: {changed}")
     else:
         yield finding("exploratory", "pass", "the settings are those frozen before the evaluation")
+
+
+def _scorer(evidence: Evidence) -> Iterator[Reason]:
+    validation = evidence.validation
+    if validation is not None and validation.gate is not None:
+        gate, found = validation.gate, validation.overall
+        status: ReasonStatus = "pass" if gate.met else "undecided"
+        numbers: dict[str, Scalar] = {
+            "kappa": found.kappa,
+            "min_kappa": gate.min_kappa,
+            "n": found.n,
+            "needed": gate.min_responses,
+        }
+        yield finding("scorer", status, validation.text, **numbers)
 
 
 def _guarded(evidence: Evidence) -> list[tuple[str, TypeOutcome]]:

@@ -7,6 +7,8 @@ from engine.core.verdict.rules import lift_holds
 from engine.core.wording import counted, number, percent, points
 from engine.protocol.evaluation import Scalar, Suggestion, TypeOutcome
 
+_OF_THE_DESIGN = ("power", "headroom", "sentinels", "pod")
+"""Gates that speak of the evaluation, the model or the machine, not of the training data."""
 _NOTABLE = 0.01
 _FALLEN_P = 0.05
 _SLICES = 3
@@ -26,6 +28,10 @@ def _gates(evidence: Evidence) -> Iterator[Suggestion]:
     failed = [g.id for g in evidence.gates if g.severity == "hard" and g.status == "fail" and not g.overridden]
     if failed:
         yield _try("gates", f"mend the data first ({', '.join(failed)}): the gates show the records", failed=len(failed))
+    doubtful = [g.id for g in evidence.gates if g.severity == "advisory" and g.status == "fail" and g.id not in _OF_THE_DESIGN]
+    if doubtful:
+        text = f"look at what the advisory gates measured in the data ({', '.join(doubtful)}): they show the records"
+        yield _try("gates.advisory", text, failed=len(doubtful))
 
 
 def _ceiling(evidence: Evidence) -> Iterator[Suggestion]:

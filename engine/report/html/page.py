@@ -14,6 +14,7 @@ from engine.report.html.findings import findings
 from engine.report.html.items import discordant
 from engine.report.html.markup import Markup, element, joined, text, void
 from engine.report.html.provenance import provenance
+from engine.report.html.scorer import scorer
 from engine.report.html.style import STYLE
 from engine.report.html.tables import gates, guards, power, results, second_readings
 from engine.report.measured import loss_history, training_manifest
@@ -31,6 +32,7 @@ def html_report(run: RunFolder, evaluation: Evaluation) -> bytes:
         _section("Results", results(evaluation), forest_plot(evaluation.overall, evaluation.by_type)),
         _section("Guarded types", guards(evaluation.by_type)),
         _section("Second readings", _note("They do not decide by themselves."), second_readings(evaluation.secondary)),
+        _section("Scorer against a person", scorer(evaluation.validation)),
         _section("Training", _training(run)),
         _section("Discordant items", discordant(_pairs(run))),
         _section("Gates", gates(gates_report)),

@@ -9,6 +9,12 @@ from engine.report.html.markup import Markup, element, joined, table, text
 
 _STATUS_CLASS = {"pass": "good", "fail": "bad", "undecided": "open", "pending": "open", "n/a": "soft"}
 _GUARD_CLASS = {"ok": "good", "suspect": "open", "weak": "open", "regressed": "bad"}
+_NOISE = {
+    "repeat": "the same batches decoded again (expected: 0)",
+    "rebatch": "decoded in other batches",
+    "unpadded": "padded items decoded again without padding",
+    "base_drift": "base arm decoded again by the second process",
+}
 _FALL = {"shown": "excluded", "inferior": "shown", "inconclusive": "not excluded"}
 
 
@@ -138,18 +144,5 @@ def _reading(name: str, outcome: Outcome | None, why: str | None) -> tuple[Marku
 def _noise(noise: NoiseFloor | None, why: str | None) -> Markup:
     if noise is None:
         return element("p", text(f"Not taken ({why or 'no reason given'})."))
-    readings = (
-        ("the same batches decoded again (expected: 0)", noise.repeat_flips, noise.repeat_items, noise.repeat_undecided),
-        ("decoded in other batches", noise.rebatch_flips, noise.rebatch_items, noise.rebatch_undecided),
-        (
-            "base arm decoded again by the second process",
-            noise.base_drift_flips,
-            noise.base_drift_items,
-            noise.base_drift_undecided,
-        ),
-    )
-    rows = [
-        (text(name), text(f"not taken ({reason or 'no reason given'})" if flips is None else f"{flips} of {items}"))
-        for name, flips, items, reason in readings
-    ]
+    rows = [(text(_NOISE[reading.kind]), text(reading.words)) for reading in noise.readings()]
     return table(("reading", "outcomes that flipped without any change of weights"), rows)
