@@ -1,6 +1,7 @@
 """Speed of training and decoding on one GPU, on the reference work: the shape of Qwen2.5-32B, random weights, nf4, Stage-1-like lengths.
 
-    PYTHONPATH=. python tests/bench/train_gpu.py [--shape 32b] [--parts b8,packed,dropout,decode] [--gib 46] [--mirror N]
+    PYTHONPATH=. python tests/bench/train_gpu.py [--shape 32b] [--parts b8,packed,dropout,decode] [--mirror N]
+    PYTHONPATH=. python tests/bench/train_gpu.py --planned 8 [--gib 46]      # batches of 8 (or 57) under the plan that the planner takes
 
 One JSON line a figure: seconds an optimizer step (everything in it), tokens a second, the share of the measured matrix ceiling, predicted
 and measured peak. A benchmark, not a test: nothing is asserted. The peers are timed by `peers_gpu.py` on the same machine.
@@ -23,14 +24,17 @@ from engine.compute.decode import Decoder
 from engine.compute.gradients import BatchGradients
 from engine.compute.linears import frozen_linears
 from engine.compute.lora import attach_lora
+from engine.compute.memory import DeviceGauge
 from engine.compute.optimizers import build_optimizer
 from engine.compute.planned_model import PlannedModel, carry_out
+from engine.compute.planning import device_figures
 from engine.core.masking import Example
 from engine.core.packing import EpochPlan, plan_epoch
-from engine.protocol.config import TrainTable
+from engine.core.planner import ModelShape, Workload, candidates, choose
+from engine.protocol.config import Config, TrainTable
 from engine.protocol.plans import ComputePlan
 
-DEVICE = torch.device("cuda")
+DEVICE = torch.device("cuda", 0)
 
 
 def report(**figures: object) -> None:
@@ -78,15 +82,19 @@ class Bench:
         began = time.perf_counter()
         base, config = quantised_model(arguments.shape)
         base.model.rotary_emb = Qwen2RotaryEmbedding(config).to(DEVICE)
-        self.train = TrainTable(lora_dropout=0.1, optimizer=arguments.optimizer)
+        self.train = TrainTable(lora_dropout=0.1, optimizer=arguments.optimizer, batch_examples=arguments.planned or 8, epochs=1)
         self.model = attach_lora(base, self.train, 0)
+        self.linear_parameters = sum(
+            layer.in_features * layer.out_features for layer in frozen_linears_of(base)
+        ) + head_parameters(base)
         layers = config.num_hidden_layers
         self.plan = ComputePlan(
             row_tokens=4096, mirrored_layers=layers if arguments.mirror is None else arguments.mirror, compiled=not arguments.eager,
             graph=not arguments.no_graph, attention="masked" if arguments.masked else "varlen", adapter_dtype="bfloat16",
             recomputed_layers=arguments.recompute, loss_chunk_tokens=512,
         )  # fmt: skip
-        self.linear_parameters = sum(layer.in_features * layer.out_features for layer in frozen_linears_of(base))
+        if arguments.planned:
+            self.plan = self._planned(base, config)
         self.planned: PlannedModel = carry_out(
             self.plan, self.model, compute_dtype=torch.bfloat16, emit=lambda event: report(event=str(event))
         )
@@ -96,6 +104,21 @@ class Bench:
         torch.cuda.empty_cache()
         report(part="made", seconds=round(time.perf_counter() - began, 1), allocated_gib=gib(torch.cuda.memory_allocated()),
                segments=self.planned.segments, linear_parameters=self.linear_parameters)  # fmt: skip
+
+    def _planned(self, base: Any, config: Any) -> ComputePlan:
+        """What the planner takes for this work on this card."""
+        lengths = [example.tokens for example in stage1_examples(4000)]
+        shape = ModelShape.from_config(
+            config.to_dict(), quantized=True, lora_rank=self.train.lora_rank, lora_targets=self.train.lora_targets, dropout=0.0
+        )
+        workload = Workload.of_lengths(
+            lengths, response_tokens=sum(lengths) * 2 // 3, dev=[], seed=0, epochs=1, batch_examples=self.train.batch_examples
+        )
+        device = device_figures(DEVICE, DeviceGauge(DEVICE))
+        chosen = choose(candidates(shape, workload, device, Config(train=self.train)))
+        report(part="plan", name=chosen.name, predicted_step_s=round(chosen.step_s, 4), predicted_peak_gib=gib(chosen.peak_bytes),
+               free_gib=gib(device.free_bytes), buckets=chosen.plan.buckets)  # fmt: skip
+        return chosen.plan
 
     def training(self, name: str, *, batch_examples: int, row_tokens: int, widths: tuple[int, ...], dropout: float, steps: int = 16,
                  ceiling: float) -> None:  # fmt: skip
@@ -161,6 +184,11 @@ def frozen_linears_of(base: Any) -> list[Any]:
     return [module for module in base.modules() if type(module).__name__ == "Linear4bit"]
 
 
+def head_parameters(base: Any) -> int:
+    head = base.get_output_embeddings()
+    return int(head.weight.numel())
+
+
 def gib(size: float) -> float:
     return round(size / 2**30, 1)
 
@@ -168,6 +196,7 @@ def gib(size: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", default="32b")
+    parser.add_argument("--planned", type=int)
     parser.add_argument("--parts", default="b8,dropout,packed,decode")
     parser.add_argument("--gib", type=float)
     parser.add_argument("--mirror", type=int)
@@ -182,8 +211,13 @@ def main() -> None:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, arguments.gib * 2**30 / total))
     ceiling = ceiling_tflops()
+    torch.cuda.empty_cache()
     report(part="machine", gpu=torch.cuda.get_device_name(), torch=torch.__version__, ceiling_tflops=round(ceiling))
     bench = Bench(arguments)
+    if arguments.planned:
+        bench.training(f"{arguments.planned} examples, planned", batch_examples=arguments.planned, row_tokens=bench.plan.row_tokens,
+                       widths=bench.plan.buckets, dropout=0.0, steps=12, ceiling=ceiling)  # fmt: skip
+        return
     small = (448, 512, 576, 640, 768, 1024)
     for part in arguments.parts.split(","):
         if part == "b8":
