@@ -12,11 +12,12 @@ import torch
 
 
 def fuse(model: Any) -> None:
-    """Compile the small functions of the model's decoder in place; the first call of each pays for compiling.
+    """Compile the small functions of the model's decoder, try each of them, and put them in place.
 
-    Raises: whatever the compiler raises, at the first call; ValueError where the model's modules are not of a known form.
+    Raises: whatever the compiler raises; ValueError where the model's modules are not of a known form. The model is untouched then.
     """
     normalise, rotate, gate = (torch.compile(function, dynamic=True) for function in (_normalise, _rotate, _gate))
+    _try(normalise, rotate, gate, model.device, model.dtype)
     found = 0
     for module in model.modules():
         kind = type(module).__name__
@@ -32,6 +33,21 @@ def fuse(model: Any) -> None:
                 home["apply_rotary_pos_emb"] = rotate
     if not found:
         raise ValueError("the model has no RMSNorm and no gated layer of a known form")
+
+
+def _try(
+    normalise: Callable[..., Any], rotate: Callable[..., Any], gate: Callable[..., Any], device: torch.device, dtype: torch.dtype
+) -> None:
+    """Forward and backward of each function on small tensors of the forms that a decoder gives it."""
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.ones(shape, device=device, dtype=dtype, requires_grad=True)
+
+    normalise(some(1, 8, 64), some(64).detach(), 1e-6).sum().backward()
+    gate(some(1, 8, 64), some(1, 8, 64)).sum().backward()
+    angle = some(1, 8, 16).detach()
+    query, key = rotate(some(1, 4, 8, 16), some(1, 2, 8, 16), angle, angle)
+    (query.sum() + key.sum()).backward()
 
 
 def _is_silu(function: Any) -> bool:

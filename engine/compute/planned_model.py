@@ -13,8 +13,9 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from engine.compute.attention import segments_work, use_sluice_attention
+from engine.compute.dropout import kernels_available
 from engine.compute.fused import fuse
-from engine.compute.linears import Switches, install_linears, mirror_layers
+from engine.compute.linears import Switches, frozen_linears, install_linears, mirror_layers
 from engine.protocol.events import Event, FastPathFellBack
 from engine.protocol.plans import ComputePlan
 
@@ -24,13 +25,15 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A model under its plan. `own_attention`: it attends through sluice; `segments`: by segments' lengths; `chunk_tokens` of its loss."""
+    """A model under its plan. `own_attention`: it attends through sluice; `segments`: by segments' lengths; `graph`: its rows may be captured;
+    `chunk_tokens` of its loss."""
 
     model: Any
     switches: Switches
     adapter_dtype: torch.dtype
     own_attention: bool
     segments: bool
+    graph: bool
     chunk_tokens: int
 
 
@@ -44,10 +47,21 @@ def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = model.device.type == "cuda" and use_sluice_attention(base)
     if plan.compiled:
-        _fuse(base, model.device, compute_dtype, emit)
+        _fuse(base, emit)
     _recompute(base, plan.recomputed_layers)
     segments = plan.attention == "varlen" and _by_segments(base, own, compute_dtype, emit)
-    return PlannedModel(model, switches, adapter_dtype, own, segments, plan.loss_chunk_tokens if own else 0)
+    graph = plan.graph and _by_graphs(model, emit)
+    return PlannedModel(model, switches, adapter_dtype, own, segments, graph, plan.loss_chunk_tokens if own else 0)
+
+
+def _by_graphs(model: Any, emit: Emit) -> bool:
+    """False where a graph would repeat the dropout mask that was drawn at its capture."""
+    drops = any(layer.adapter is not None and layer.adapter.dropout for layer in frozen_linears(model).values())
+    if not drops or kernels_available(model.device):
+        return True
+    reason = "its dropout needs Triton, which is not installed"
+    emit(FastPathFellBack(path="CUDA graph", reason=reason, instead="kernels are launched one by one"))
+    return False
 
 
 def _by_segments(base: Any, own: bool, dtype: torch.dtype, emit: Emit) -> bool:
@@ -63,11 +77,9 @@ def _by_segments(base: Any, own: bool, dtype: torch.dtype, emit: Emit) -> bool:
     return not problem
 
 
-def _fuse(base: Any, device: torch.device, dtype: torch.dtype, emit: Emit) -> None:
-    """Fuse the small kernels once a trial of them compiles and runs."""
+def _fuse(base: Any, emit: Emit) -> None:
+    """Fuse the small kernels where they compile and run here."""
     try:
-        trial = torch.compile(lambda x: torch.nn.functional.silu(x) * x, dynamic=True)
-        trial(torch.ones(8, 16, device=device, dtype=dtype, requires_grad=True)).sum().backward()
         fuse(base)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -90,6 +90,7 @@ class Trainer:
         self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, *dev_rows)
         self._bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
         self._optimizer = build_optimizer(self._settings, [self._bank.master])
+        self._graphs = planned.graph
         self._gradients = BatchGradients(planned, self._bank, device=loaded.device, pad_id=loaded.pad_id, seed=self._seed)
         self._loss = self._gradients.loss
         self._checkpoints = CheckpointFolder(
@@ -152,7 +153,7 @@ class Trainer:
     def _loop(self) -> Iterator[Event]:
         self._model.train()
         self._memory.begin()
-        if self._chosen.plan.graph:
+        if self._graphs:
             self._capture()
         if self._state.step < self._steps and preflight.wanted(self._context.config.engine, self._loaded.device):
             yield self._preflight()

@@ -2,6 +2,7 @@
 
 import copy
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,37 @@ def test_a_fast_path_that_is_not_there_is_told_and_replaced(base: Any) -> None:
     assert not planned.segments
     assert [event.path for event in told if isinstance(event, FastPathFellBack)] == ["attention by segments"]
     assert isinstance(planned.model.get_submodule("model.layers.0.self_attn.q_proj"), FrozenLinear)
+
+
+def test_without_the_dropout_kernel_nothing_is_captured(base: Any) -> None:
+    told: list[Any] = []
+    plan = ComputePlan(row_tokens=128, graph=True)
+    planned = carry_out(plan, adapted(base, dropout=0.1), compute_dtype=torch.float32, emit=told.append)
+    assert not planned.graph
+    assert [event.path for event in told] == ["CUDA graph"]
+    assert carry_out(plan, adapted(base), compute_dtype=torch.float32, emit=told.append).graph
+
+
+def test_what_does_not_compile_is_told_and_leaves_the_model_as_it_was(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no C compiler\nand more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    model, told = copy.deepcopy(base), []
+    carry_out(ComputePlan(row_tokens=128, compiled=True), model, compute_dtype=torch.float32, emit=told.append)
+    assert [(event.path, event.reason) for event in told] == [("compiled kernels", "no C compiler")]
+    ids = torch.arange(3, 40).unsqueeze(0)
+    with torch.no_grad():
+        assert torch.equal(model(input_ids=ids).logits, base(input_ids=ids).logits)
+
+
+def test_the_fused_functions_are_the_librarys(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling itself takes half a minute on a CPU, so here the functions go in place uncompiled."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    home = sys.modules[type(base.model.layers[0].self_attn).__module__]
+    monkeypatch.setattr(home, "apply_rotary_pos_emb", home.apply_rotary_pos_emb)
+    some = examples()
+    loss, wanted = peft_gradients(adapted(base), some)
+    ours, found = our_gradients(adapted(base), some, ComputePlan(row_tokens=128, compiled=True))
+    assert ours == pytest.approx(loss, rel=1e-6)
+    assert far_apart(found, wanted) < 1e-4
