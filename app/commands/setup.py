@@ -17,6 +17,7 @@ from app.commands.output import console, inert, print_json
 from engine import __version__
 from engine.protocol.config import Config
 from engine.protocol.config_file import dump_config
+from engine.protocol.durability import warning
 from engine.protocol.errors import InputError
 from engine.protocol.event_texts import gib
 from engine.protocol.runs import workspace
@@ -108,7 +109,9 @@ def _places() -> Iterator[Finding]:
         name="workspace", status="ok" if os.access(existing, os.W_OK) else "lacks", found=f"{root}, {gib(free_bytes)} free",
         mend="" if enough else f"less than {gib(MIN_FREE_BYTES)} free: enough for small models, tight for checkpoints of large ones",
     )  # fmt: skip
-    if not os.environ.get("SLUICE_WORKSPACE") and not Path("/workspace").is_dir():
+    if lost := warning(root):
+        yield Finding(name="durable", status="note", found=f"the workspace is {lost}")
+    elif not os.environ.get("SLUICE_WORKSPACE") and not Path("/workspace").is_dir():
         yield Finding(
             name="durable", status="note", found="no /workspace and no SLUICE_WORKSPACE: runs go below the current folder"
         )

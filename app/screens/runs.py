@@ -17,7 +17,6 @@ from textual.message import Message
 
 from app.engine_calls import ask, resume, start_demo
 from app.figures import age, clock_duration
-from app.following import shown_state, utc_seconds
 from app.inert import inert_line
 from app.keys import Key, bindings
 from app.messages import Open
@@ -27,6 +26,7 @@ from app.widgets.bars import bar
 from app.widgets.key_footer import KeyFooter
 from app.widgets.line import TextBlock
 from app.widgets.row_table import Column, Row, RowTable
+from engine.protocol.listing import shown_state, utc_seconds
 from engine.protocol.runs import LIVE_STATES, OwnerWatch, RunFolder, RunSummary, State, list_runs, read_summary
 
 LOOK_S = 2.0
