@@ -13,7 +13,7 @@ from engine.protocol.evaluation import Evaluation, Interval, Outcome, decode_eva
 from engine.protocol.journal_tail import JournalTail
 from engine.protocol.listing import shown_state
 from engine.protocol.run_fold import apply
-from engine.protocol.run_state import RunState
+from engine.protocol.run_state import RunState, StepPoint
 from engine.protocol.runs import OwnerWatch, RunFolder, State, read_launch, read_summary
 
 CURVE_POINTS = 400
@@ -28,14 +28,6 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     lift: float | None
     lift_ci: Interval | None
     p: float | None
-
-
-class CurvePoint(msgspec.Struct, frozen=True):
-    """A step of training: raw and smoothed loss, nats a response token."""
-
-    step: int
-    loss: float
-    smooth: float
 
 
 class DevPoint(msgspec.Struct, frozen=True):
@@ -63,7 +55,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     train_s: float | None
     total_s: float | None
     peak_bytes: int | None
-    curve: tuple[CurvePoint, ...]
+    curve: tuple[StepPoint, ...]
     dev: tuple[DevPoint, ...]
 
 
@@ -120,7 +112,7 @@ def _side(run: RunFolder, evaluation: Evaluation | None) -> Side:
         steps=last.step if last else None, best_dev=DevPoint(dev.best_step, dev.best_loss) if dev else None,
         train_s=state.stages_done.get("train"), total_s=sum(state.stages_done.values()) if state.stages_done else None,
         peak_bytes=last.memory.peak_allocated_bytes if last and last.memory else None,
-        curve=tuple(_thinned([CurvePoint(point.step, point.loss, point.smooth) for point in state.points])),
+        curve=tuple(_thinned(state.points)),
         dev=tuple(DevPoint(each.step, each.loss) for each in state.dev),
     )  # fmt: skip
 
@@ -141,6 +133,6 @@ def _evaluation(run: RunFolder) -> Evaluation | None:
         raise SluiceError(f"{run.evaluation}: cannot be read: {error.strerror}") from None
 
 
-def _thinned(points: list[CurvePoint]) -> list[CurvePoint]:
+def _thinned(points: list[StepPoint]) -> list[StepPoint]:
     stride = max(1, -(-len(points) // CURVE_POINTS))
     return points if stride == 1 else [*points[:-1:stride], points[-1]]

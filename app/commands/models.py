@@ -11,12 +11,13 @@ from engine.protocol.runs import workspace
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-def models(as_json: bool) -> None:
-    """List the models in the workspace's models folder and in the local hub cache, with what is wrong with each."""
-    from engine.data.model_list import hub_cache, list_models
+def models(names: tuple[str, ...], as_json: bool) -> None:
+    """List the models in the workspace's models folder and in the local hub cache, with what is wrong with each; or look at MODEL."""
+    from engine.data.model_list import hub_cache, list_models, look_at
 
-    found = list_models(workspace())
+    found = tuple(look_at(name) for name in names) if names else list_models(workspace())
     if as_json:
         print_json(found)
         return

@@ -48,6 +48,9 @@ def rerun(
     before = load_config(parent.config, inputs_must_exist=False)
     after = with_changes(before, changes, Path.cwd())
     given = checked_overrides(overrides, reason)
+    from engine.data.overriding import check_overrides
+
+    check_overrides(after, overrides)
     _look_at_model(after)
     differing = differences(before, after)
     if not as_json:

@@ -16,6 +16,7 @@ import msgspec
 from app.commands.output import console, inert, print_json
 from engine import __version__
 from engine.protocol.config import Config
+from engine.protocol.config_changes import with_changes
 from engine.protocol.config_file import dump_config
 from engine.protocol.durability import warning
 from engine.protocol.errors import InputError
@@ -28,16 +29,22 @@ MIN_FREE_BYTES = 20 << 30
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
-    """Write a commented sluice.toml into DIR."""
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+def init(folder: Path, settings: tuple[str, ...]) -> None:
+    """Write a commented sluice.toml into DIR, with KEY=VALUE (data.train=sft.jsonl) filled in."""
     target = folder / "sluice.toml"
     if target.exists():
         raise InputError(f"{target}: is there already; edit it, or name another folder")
+    # paths as they are written: they are relative to the file, as in every sluice.toml
+    filled = with_changes(Config(), settings) if settings else Config()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target.write_text(_TOP + dump_config(Config()), encoding="utf-8")
+        target.write_text(_TOP + dump_config(filled), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror}") from None
+    if all((filled.model.path, filled.data.train, filled.data.held_out)):
+        click.echo(f"wrote {target}; then: sluice gates {folder}")
+        return
     click.echo(f"wrote {target}; name your model, dataset and held-out items there, then: sluice gates {folder}")
 
 

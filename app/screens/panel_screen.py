@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.screen import Screen
+from textual.widgets import Input
 
 from app.keys import Key
 from app.widgets.key_footer import KeyFooter
@@ -49,4 +50,4 @@ class PanelScreen(Screen[None]):
     def show_keys(self) -> None:
         """Bring the footer up to date."""
         for footer in self.query(KeyFooter):
-            footer.show_keys(self.working_keys())
+            footer.show_keys(self.working_keys(), writing=isinstance(self.focused, Input))

@@ -10,7 +10,10 @@ from typing import Literal
 
 import msgspec
 
-from engine.data.model_folder import examine_model_folder
+from engine.data.model_folder import examine_model_folder, resolve_model
+from engine.protocol.errors import ModelError
+
+Source = Literal["models", "cache", "named"]
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +22,7 @@ class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     name: str
     path: str
-    source: Literal["models", "cache"]
+    source: Source
     size_bytes: int
     tuned: str
     problems: tuple[str, ...]
@@ -29,6 +32,15 @@ def list_models(root: Path, environ: Mapping[str, str] = os.environ) -> tuple[Li
     """Usable base models first, then by name."""
     found = [*_of_workspace(root / "models"), *_of_cache(hub_cache(environ))]
     return tuple(sorted(found, key=lambda model: (bool(model.problems), bool(model.tuned), model.name.lower())))
+
+
+def look_at(name: str) -> ListedModel:
+    """The model that `model.path` = `name` means, usable or not."""
+    try:
+        path = resolve_model(name)
+    except ModelError as error:
+        return ListedModel(value=name, name=name, path="", source="named", size_bytes=0, tuned="", problems=tuple(error.problems))
+    return _listed(path, value=name, name=name, source="named")
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:
@@ -68,7 +80,7 @@ def _snapshot(place: Path) -> Path | None:
     return found if revision and found.is_dir() else None
 
 
-def _listed(path: Path, *, value: str, name: str, source: Literal["models", "cache"]) -> ListedModel:
+def _listed(path: Path, *, value: str, name: str, source: Source) -> ListedModel:
     found, problems = examine_model_folder(path, name)
     return ListedModel(
         value=value, name=name, path=str(path), source=source, size_bytes=found.weight_bytes, tuned=found.instruction_tuned,

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.protocol.config import Config
-from engine.protocol.config_file import checked_config, dump_config, known_keys
+from engine.protocol.config_file import checked_config, dump_config, known_keys, parse_config
 from engine.protocol.errors import ConfigError
 
 
-def with_changes(config: Config, assignments: Sequence[str], base: Path, *, inputs_must_exist: bool = True) -> Config:
+def with_changes(config: Config, assignments: Sequence[str], base: Path | None = None) -> Config:
     """`config` with every `table.key=value` taken over; `key=value` will do where one table only has the key.
 
-    Paths among the values are relative to `base`.
+    Paths among the values are relative to `base` and must exist; without a base they stay as they are.
 
     Raises: ConfigError with every problem, those of the changed settings included.
     """
@@ -35,7 +35,7 @@ def with_changes(config: Config, assignments: Sequence[str], base: Path, *, inpu
             raw[table][field] = _value(text.strip(), getattr(getattr(config, table), field))
     if problems:
         raise ConfigError(*problems)
-    return checked_config(raw, base, where="changed settings", inputs_must_exist=inputs_must_exist)
+    return parse_config(raw, where="settings") if base is None else checked_config(raw, base, where="settings")
 
 
 def _whole_key(name: str) -> tuple[str, str]:

@@ -133,6 +133,23 @@ def known_keys() -> tuple[str, ...]:
     return tuple(f"{table}.{key}" for table, kind in _fields(Config).items() for key in _fields(kind))
 
 
+class Setting(msgspec.Struct, frozen=True):
+    """One setting: `table.key`, its value as TOML, and what it means."""
+
+    key: str
+    value: str
+    meaning: str
+
+
+def described(config: Config) -> tuple[Setting, ...]:
+    """Every setting, in the order of the file."""
+    return tuple(
+        Setting(f"{table}.{key}", _toml(getattr(getattr(config, table), key)), _description(kind))
+        for table, fields in _fields(Config).items()
+        for key, kind in _fields(fields).items()
+    )
+
+
 def loosened(config: Config) -> tuple[str, ...]:
     """`table.key` of the settings that are looser than the defaults: RELAXED in the verdict, name by name."""
     default = Config()

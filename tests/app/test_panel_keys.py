@@ -36,7 +36,7 @@ async def test_an_empty_workspace_says_what_to_press(tmp_path, shown, until):
     async with panel.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "No runs yet" in shown(panel))
         text = shown(panel)
-        assert "D  starts the demo" in text and "n  starts a run" in text and "sluice init mine" in text
+        assert "D  starts the demo" in text and "n  starts a run" in text and "0 runs" in text and str(tmp_path)[:20] in text
 
 
 async def test_enter_opens_a_run_and_zero_goes_back(workspace, shown, until):
