@@ -84,7 +84,7 @@ class CompareScreen(PanelScreen):
     def _show(self, found: Comparison) -> None:
         from app.widgets.loss_curves import LossCurves
 
-        if not self.is_mounted:
+        if not self.query("#compare-chart"):
             return
         self._found = found
         if found.first.curve or found.second.curve:

@@ -194,7 +194,7 @@ class NewRunScreen(PanelScreen):
     def _take_models(self, found: list[Model]) -> None:
         self._models = found
         usable = [model for model in found if not model.problems and not model.tuned]
-        if self.is_mounted and not self._value("model.path") and usable:
+        if self._there and not self._value("model.path") and usable:
             self._found(
                 "model.path", Finding(f"{len(found)} on this machine, {len(usable)} of them usable base models: F2 lists them")
             )
@@ -235,7 +235,7 @@ class NewRunScreen(PanelScreen):
                 self.panel.ask_for(lambda: models(self._root, value), lambda found: self._model_looked_at(value, found))
 
     def _model_looked_at(self, value: str, found: list[Model]) -> None:
-        if self.is_mounted and found and self._value("model.path") == value:
+        if self._there and found and self._value("model.path") == value:
             self._found("model.path", model_finding(found[0]))
 
     def _found(self, key: str, finding: Finding) -> None:
@@ -360,6 +360,11 @@ class NewRunScreen(PanelScreen):
         if others:
             lines.append(f"also set: {', '.join(others)}")
         self.query_one("#about", TextBlock).show(inert("\n".join(lines), style="$muted"))
+
+    @property
+    def _there(self) -> bool:
+        """Whether an answer still finds the form."""
+        return bool(self.query("#model-path"))
 
     def _shown(self, field: Field) -> bool:
         return not field.stage1 or self._value("run.profile") == "stage1"

@@ -58,7 +58,7 @@ async def test_a_run_is_started_by_keyboard_alone_from_what_is_on_this_machine(j
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(panel.screen, Picker) and "✗ unusable" in shown(panel) and "✓ base" in shown(panel))
         await pilot.press("enter")
-        await until(pilot, lambda: panel.screen is screen and "base model, 7 MiB" in shown(panel))
+        await until(pilot, lambda: panel.screen is screen and "base model, 6 MiB" in shown(panel))
         for name in ("sft.jsonl", "heldout.jsonl"):
             await pilot.press("f2")
             await until(pilot, lambda: isinstance(panel.screen, Picker) and bool(panel.screen.query_one(RowTable).rows))
@@ -167,7 +167,7 @@ async def test_a_run_that_goes_on_is_named_as_the_one_to_queue_behind(copied, tm
     panel = Panel(tmp_path / "w")
     async with panel.run_test(size=SIZE) as pilot:
         await opened(pilot, until)
-        await until(pilot, lambda: f"{run.run_id} goes on" in shown(panel) and "queues behind it" in shown(panel))
+        await until(pilot, lambda: f"{run.run_id} goes on" in shown(panel) and "this run queues" in shown(panel))
         await pilot.press("f9")
         await until(pilot, lambda: isinstance(panel.screen, RunsScreen))
 
