@@ -7,6 +7,7 @@ gates and plans stay in other processes.
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -78,6 +79,15 @@ def write_settings(folder: Path, assignments: Sequence[str]) -> Path:
     """
     _sluice("init", str(folder), "--", *assignments)
     return folder / "sluice.toml"
+
+
+def plan_text(assignments: Sequence[str]) -> str:
+    """What a run of these settings will be: tokens, steps, time, memory and power, as `sluice plan` prints it.
+
+    Raises: EngineError with every problem the command found, one each.
+    """
+    with tempfile.TemporaryDirectory(prefix="sluice-plan-") as folder:
+        return _sluice("plan", str(write_settings(Path(folder) / "plan", assignments)))
 
 
 def rerun(run: RunFolder, assignments: Sequence[str]) -> RunFolder:

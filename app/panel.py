@@ -35,6 +35,13 @@ KEYS = (
         help="Next colour theme; it is remembered in the workspace.",
         footer=False,
     ),
+    Key(
+        keys="y",
+        action="app.copy",
+        label="Copy",
+        help="Copy the text of this screen: clipboard (OSC 52), and always a file.",
+        footer=False,
+    ),
     Key(keys="ctrl+p,colon", action="app.command_palette", label="Palette", help="Find any action by name.", footer=False),
 )
 
@@ -183,6 +190,12 @@ class Panel(App[None]):
 
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(keys_of(self.screen)))
+
+    def action_copy(self) -> None:
+        """The present screen's text to the clipboard and into a file of the workspace."""
+        from app.copying import copy_into, screen_text
+
+        copy_into(self, self.root / "exports", screen_text(self.screen))
 
     def action_leave(self) -> None:
         """Leave; runs go on."""

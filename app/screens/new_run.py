@@ -1,63 +1,39 @@
-"""The form for a new run: base model, training and held-out files, profile, name; or a sluice.toml that is there already.
+"""The form for a new run and what it starts: the plan, the gates, or the whole job.
 
-What a first look tells stands under its field. The command line checks settings and inputs in another process, and what it finds goes
-to the field that can mend it. It refuses to train anything before the gates are decided.
+The command line checks settings and inputs in another process, and what it finds goes to the field that can mend it. It refuses to train
+anything before the gates are decided.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
-from textual.content import Content
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Button, Input
 
-from app.engine_calls import Model, models, start_run, write_settings
-from app.inert import inert, inert_line
+from app.engine_calls import plan_text, start_run, write_settings
+from app.inert import inert
 from app.keys import Key, bindings
 from app.messages import Told
-from app.new_run import (
-    FIELDS,
-    FILES,
-    PROFILES,
-    Field,
-    Finding,
-    absolute_value,
-    default_value,
-    field_of,
-    found_files,
-    free_folder,
-    has_gpu,
-    key_of,
-    look,
-    model_finding,
-    plain_value,
-    sort_problems,
-)
-from app.screens.new_run_parts import FILE_COLUMNS, MODEL_COLUMNS, NO_FILES, NO_MODELS, form_line, model_row
-from app.screens.panel_screen import PanelScreen
-from app.screens.picker import Picker
+from app.new_run import FIELDS, FILES, Finding, free_folder, look, plain_value, sort_problems
+from app.screens.new_run_form import NewRunForm
 from app.screens.settings import SettingsScreen
-from app.widgets.key_footer import KeyFooter
 from app.widgets.line import TextBlock
-from app.widgets.row_table import Row
 from engine.protocol.config import Config
-from engine.protocol.config_changes import with_changes
-from engine.protocol.config_file import differences, load_config
+from engine.protocol.config_file import differences
 from engine.protocol.errors import ConfigError, SluiceError
 from engine.protocol.runs import RunFolder
 
 KEYS = (
     Key(keys="f2", action="pick", label="Pick…", help="Choose the field's value from what is on this machine."),
-    Key(keys="f3", action="more", label="All settings…", help="Every setting with its meaning, to be changed before the start."),
+    Key(keys="f3", action="more", label="Settings…", help="Every setting with its meaning, to be changed before the start."),
+    Key(keys="f4", action="plan", label="Plan", help="Tokens, steps, time, memory and power of this run; starts nothing."),
     Key(
         keys="f5",
         action="check_gates",
-        label="Check the gates",
+        label="Gates",
         help="Check settings, inputs and gates; nothing is trained before you launch.",
     ),
     Key(
@@ -68,7 +44,6 @@ KEYS = (
     ),
     Key(keys="f9,escape", action="back", label="Back", help="Back to the list of runs; nothing is started."),
 )
-_FILE = "settings-file"
 
 
 class Started(Message):
@@ -79,176 +54,21 @@ class Started(Message):
         super().__init__()
 
 
-class NewRunScreen(PanelScreen):
-    """The form."""
+class NewRunScreen(NewRunForm):
+    """The form with its keys."""
 
-    CSS_PATH = "new_run.tcss"
     KEYS = KEYS
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings(KEYS),
-        Binding("down", "app.focus_next", show=False),
-        Binding("up", "app.focus_previous", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS)]
 
     def __init__(self, root: Path, live: Sequence[str] = ()) -> None:
-        super().__init__()
-        self._root, self._live = root, live
-        self._more = Config()
-        self._file: Path | None = None
-        self._file_config: Config | None = None
-        self._models: list[Model] = []
+        super().__init__(root, live)
         self._busy = False
-
-    def compose(self) -> ComposeResult:
-        """A line to start from a file, a line for each field, what is known of it below, the answers."""
-        title = TextBlock(widget_id="title", classes="title")
-        title.show(
-            Content.assemble(("sluice", "bold $primary"), " › ", ("New run", "bold"), ("   ↑ ↓ or Tab between fields", "$muted"))
-        )
-        yield title
-        with VerticalScroll(id="form", can_focus=False):
-            yield from form_line(_FILE, "sluice.toml", "path of a sluice.toml, where you have one; Enter fills in what it says")
-            for field in FIELDS:
-                yield from form_line(field.widget_id, field.label, field.hint, default_value(field.key))
-            yield TextBlock(widget_id="about")
-            with Horizontal(id="answers"):
-                yield Button(Content("Check the gates"), id="check", variant="primary", compact=True)
-                yield Button(Content("Whole job"), id="whole", compact=True)
-                yield Button(Content("All settings…"), id="more", compact=True)
-                yield Button(Content("Back"), id="back", compact=True)
-        yield TextBlock(widget_id="problem")
-        yield KeyFooter()
-
-    def on_mount(self) -> None:
-        """The model first; what models there are is asked for meanwhile."""
-        self._show_profile()
-        self._show_about()
-        self._field("model.path").focus()
-        self.panel.ask_for(lambda: models(self._root), self._take_models)
-        self.show_keys()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Picking where there is a choice; nothing while the command is at work."""
         if action == "pick":
             return self._key_here() in ("model.path", "run.profile", *FILES)
-        return not self._busy if action in ("check_gates", "whole_job", "more") else True
-
-    def on_descendant_focus(self) -> None:
-        """Other keys may work here."""
-        self.show_keys()
-
-    # --- fields --------------------------------------------------------------------------------------------------------------------
-
-    @on(Input.Blurred)
-    def look_here(self, event: Input.Blurred) -> None:
-        """A first look at what was written, once the field is left."""
-        key = key_of(event.input.id)
-        if key and event.value.strip():
-            self._look(key)
-
-    @on(Input.Submitted)
-    def go_on(self, event: Input.Submitted) -> None:
-        """Enter: take the file, or look at the field and go to the next."""
-        if event.input.id == _FILE:
-            self._take_file(event.value.strip())
-            return
-        self._look(key_of(event.input.id))
-        self.focus_next()
-
-    @on(Input.Changed, "#run-profile")
-    def _show_profile(self) -> None:
-        """The fields that only `stage1` wants."""
-        stage1 = self._value("run.profile") == "stage1"
-        for field in FIELDS:
-            if field.stage1:
-                self.query_one(f"#{field.widget_id}-line").display = stage1
-                self.query_one(f"#{field.widget_id}-found").display = stage1
-        self._look("run.profile")
-
-    def action_pick(self) -> None:
-        """A list of what there is for the field in focus."""
-        key = self._key_here()
-        if key == "run.profile":
-            names = list(PROFILES)
-            now = self._value(key)
-            self._field(key).value = names[(names.index(now) + 1) % len(names)] if now in names else names[0]
-        elif key == "model.path":
-            self.app.push_screen(
-                Picker("Base models on this machine", MODEL_COLUMNS, [model_row(m) for m in self._models], NO_MODELS),
-                self._picked(key),
-            )
-        elif key in FILES:
-            files = found_files(key, self._root, Path.cwd())
-            rows = [Row(str(path), (inert_line(str(path), 200),)) for path in files]
-            self.app.push_screen(Picker("Files here and in the workspace", FILE_COLUMNS, rows, NO_FILES), self._picked(key))
-
-    def _picked(self, key: str) -> Callable[[str | None], None]:
-        def take(value: str | None) -> None:
-            if value is not None:
-                self._field(key).value = value
-                self._look(key)
-                self.focus_next()
-
-        return take
-
-    def _take_models(self, found: list[Model]) -> None:
-        self._models = found
-        usable = [model for model in found if not model.problems and not model.tuned]
-        if self._there and not self._value("model.path") and usable:
-            self._found(
-                "model.path", Finding(f"{len(found)} on this machine, {len(usable)} of them usable base models: F2 lists them")
-            )
-
-    def _take_file(self, written: str) -> None:
-        if not written:
-            self.focus_next()
-            return
-        path = Path(written).expanduser().absolute()
-        path = path / "sluice.toml" if path.is_dir() else path
-        try:
-            config = load_config(path)
-        except SluiceError as error:
-            self._file = self._file_config = None
-            self._found(
-                _FILE,
-                Finding("\n".join(problem.removeprefix(str(path)).lstrip(", :") for problem in error.problems), problem=True),
-            )
-            return
-        self._file, self._more = path, config
-        for field in FIELDS:
-            self._field(field.key).value = plain_value(config, field.key)
-        self._file_config = self._config()
-        for field in FIELDS:
-            self._look(field.key)
-        self._found(_FILE, Finding("filled in below; F5 checks its gates, F6 does the whole job"))
-        self.query_one("#check", Button).focus()
-
-    def _look(self, key: str) -> None:
-        value = self._value(key)
-        finding = look(key, value)
-        self._found(key, finding)
-        if key == "model.path" and value and not finding.problem:
-            known = next((model for model in self._models if value in (model.value, model.path)), None)
-            if known is not None:
-                self._found(key, model_finding(known))
-            else:
-                self.panel.ask_for(lambda: models(self._root, value), lambda found: self._model_looked_at(value, found))
-
-    def _model_looked_at(self, value: str, found: list[Model]) -> None:
-        if self._there and found and self._value("model.path") == value:
-            self._found("model.path", model_finding(found[0]))
-
-    def _found(self, key: str, finding: Finding) -> None:
-        widget_id = key if key == _FILE else field_of(key).widget_id
-        block = self.query_one(f"#{widget_id}-found", TextBlock)
-        mark = "✗ " if finding.problem else ""
-        block.show(
-            inert(f"{mark}{finding.text}" if finding.text else "", style="$error" if finding.problem else "$muted", limit=1200)
-        )
-        profile_only = key != _FILE and field_of(key).stage1 and self._value("run.profile") != "stage1"
-        block.display = bool(finding.text) and not profile_only
-
-    # --- the start -----------------------------------------------------------------------------------------------------------------
+        return not self._busy if action in ("check_gates", "whole_job", "more", "plan") else True
 
     @on(Button.Pressed, "#check")
     def action_check_gates(self) -> None:
@@ -282,33 +102,52 @@ class NewRunScreen(PanelScreen):
             self._field(field.key).value = plain_value(settings, field.key)
         self._show_about()
 
+    def action_plan(self) -> None:
+        """What this run will be."""
+        given = self._given()
+        if given is None:
+            return
+        self._tell("the plan is being made …", style="$muted")
+
+        def show(text: str) -> None:
+            from app.screens.reading import ReadingScreen
+
+            self._tell("")
+            self.app.push_screen(ReadingScreen("sluice › New run › plan", inert(text)))
+
+        self.panel.ask_for(lambda: plan_text(given), show)
+
     def _start(self, *, gates_only: bool) -> None:
-        if self._busy:
+        given = None if self._busy else self._given()
+        if given is None:
             return
-        wrong = [field.key for field in FIELDS if self._shown(field) and look(field.key, self._value(field.key)).problem]
-        for key in wrong:
-            self._found(key, look(key, self._value(key)))
-        if wrong:
-            self._field(wrong[0]).focus()
-            self._tell("✗ what is marked below its field has to be mended first")
-            return
-        try:
-            config = self._config()
-        except ConfigError as error:
-            self._show_problems(error.problems)
-            return
-        given = [f"{change.key}={change.after}" for change in differences(Config(), config)]
-        source = self._file if self._file is not None and config == self._file_config else None
+        name = self._value("run.name")
+        source = self._file if self._file is not None and self._config() == self._file_config else None
 
         def body() -> None:
             try:
-                path = source or write_settings(free_folder(self._root, config.run.name), given)
+                path = source or write_settings(free_folder(self._root, name), given)
                 self.post_message(Started(start_run(path, self._root, gates_only=gates_only)))
             except SluiceError as error:
                 self.post_message(Started(None, error.problems))
 
         self._wait(True)
         self.run_worker(body, thread=True, group="start")
+
+    def _given(self) -> list[str] | None:
+        """The form as `table.key=value`; None where something has to be mended first, which is told at its field."""
+        wrong = [field.key for field in FIELDS if self._shown(field) and look(field.key, self._value(field.key)).problem]
+        for key in wrong:
+            self._found(key, look(key, self._value(key)))
+        if wrong:
+            self._field(wrong[0]).focus()
+            self._tell("✗ what is marked below its field has to be mended first")
+            return None
+        try:
+            return [f"{change.key}={change.after}" for change in differences(Config(), self._config())]
+        except ConfigError as error:
+            self._show_problems(error.problems)
+            return None
 
     def on_started(self, message: Started) -> None:
         """Open the run, or show what is wrong where it can be mended."""
@@ -331,14 +170,6 @@ class NewRunScreen(PanelScreen):
         if found:
             self._field(next(iter(found))).focus()
 
-    def _config(self) -> Config:
-        """The form's values over everything else that was set; paths absolute, as the file is written elsewhere."""
-        given = []
-        for field in FIELDS:
-            value = self._value(field.key) if self._shown(field) else ""
-            given.append(f"{field.key}={absolute_value(field.key, value)}")
-        return with_changes(self._more, given)
-
     def _wait(self, waiting: bool) -> None:
         self._busy = waiting
         for button in ("#check", "#whole", "#more"):
@@ -348,35 +179,6 @@ class NewRunScreen(PanelScreen):
 
     def _tell(self, text: str, *, style: str = "$error") -> None:
         self.query_one("#problem", TextBlock).show(inert(text, style=style, limit=1200))
-
-    def _show_about(self) -> None:
-        lines = []
-        if not has_gpu():
-            lines.append("No GPU is visible: gates, small models and the demo work on the CPU; a large model needs one.")
-        if self._live:
-            lines.append(f"{self._live[0]} goes on: where both need the same GPU, this run queues behind it.")
-        named = {field.key for field in FIELDS}
-        others = [str(change.key) for change in differences(Config(), self._more) if change.key not in named]
-        if others:
-            lines.append(f"also set: {', '.join(others)}")
-        self.query_one("#about", TextBlock).show(inert("\n".join(lines), style="$muted"))
-
-    @property
-    def _there(self) -> bool:
-        """Whether an answer still finds the form."""
-        return bool(self.query("#model-path"))
-
-    def _shown(self, field: Field) -> bool:
-        return not field.stage1 or self._value("run.profile") == "stage1"
-
-    def _field(self, key: str) -> Input:
-        return self.query_one(f"#{field_of(key).widget_id}", Input)
-
-    def _value(self, key: str) -> str:
-        return self._field(key).value.strip()
-
-    def _key_here(self) -> str:
-        return key_of(self.focused.id) if isinstance(self.focused, Input) else ""
 
 
 class _MoreSettings(SettingsScreen):

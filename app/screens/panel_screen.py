@@ -47,6 +47,10 @@ class PanelScreen(Screen[None]):
         check = getattr(target, "check_action", self.check_action)
         return bool(check(name, ()))
 
+    def on_descendant_focus(self) -> None:
+        """Other keys work where a person writes."""
+        self.show_keys()
+
     def show_keys(self) -> None:
         """Bring the footer up to date."""
         for footer in self.query(KeyFooter):
