@@ -158,14 +158,16 @@ class Panel(App[None]):
 
         self.ask_for(call, take)
 
-    def ask_for(self, call: Callable[[], Answer], take: Callable[[Answer], None]) -> None:
-        """Run a blocking call in a thread and hand its answer over, or tell its problems."""
+    def ask_for(
+        self, call: Callable[[], Answer], take: Callable[[Answer], None], failed: Callable[[str], None] | None = None
+    ) -> None:
+        """Run a blocking call in a thread and hand its answer over; its problems go to `failed`, or are told as a notice."""
 
         def body() -> None:
             try:
                 self.post_message(Answered(partial(take, call())))
             except SluiceError as error:
-                self.post_message(Told(str(error), "error"))
+                self.post_message(Answered(partial(failed, str(error))) if failed else Told(str(error), "error"))
 
         self.run_worker(body, thread=True, group="engine")
 

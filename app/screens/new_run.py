@@ -115,7 +115,7 @@ class NewRunScreen(NewRunForm):
             self._tell("")
             self.app.push_screen(ReadingScreen("sluice › New run › plan", inert(text)))
 
-        self.panel.ask_for(lambda: plan_text(given), show)
+        self.panel.ask_for(lambda: plan_text(given), show, lambda problems: self._show_problems(problems.splitlines()))
 
     def _start(self, *, gates_only: bool) -> None:
         given = None if self._busy else self._given()

@@ -3,7 +3,6 @@
 It refuses to start before it has shown what differs.
 """
 
-from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -42,7 +41,6 @@ class RerunScreen(SettingsScreen):
         except SluiceError as error:
             before, self._unreadable = Config(), str(error)
         super().__init__(f"sluice › rerun of {run.run_id}", before)
-        self.base = Path.cwd()
 
     def on_mount(self) -> None:
         """Settings that cannot be read are told, and lead back."""
@@ -59,7 +57,8 @@ class RerunScreen(SettingsScreen):
 
         def take(sure: bool | None) -> None:
             if sure:
-                self.panel.ask_for(lambda: rerun(run, given), self._opened)
+                self.tell("")
+                self.panel.ask_for(lambda: rerun(run, given), self._opened, self.tell)
 
         lines = [inert_line(f"{change.key}  {change.before} → {change.after}", 200) for change in changes[:_SHOWN]]
         if len(changes) > _SHOWN:

@@ -167,7 +167,7 @@ class RunsScreen(RunActions):
         """Write what to search for."""
         search = self.query_one("#search", Input)
         search.display = True
-        search.focus()
+        self.set_focus(search)
 
     @on(Input.Changed, "#search")
     def take_search(self, event: Input.Changed) -> None:

@@ -1,9 +1,8 @@
 """Every setting in a table, each with its meaning; one is changed at a time, checked at once, and shown beside what it was.
 
-The rules are those of sluice.toml. It refuses to keep a value that breaks them.
+The rules are those of sluice.toml. It refuses to keep a value that breaks them; whether files are there is asked at the start.
 """
 
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -48,8 +47,6 @@ class SettingsScreen(PanelScreen):
         Binding("up", "leave_line", show=False),
         Binding("down", "leave_line", show=False),
     ]
-    base: Path | None = None
-    """Paths among the values are relative to it and must exist; without one they stay as they are written."""
 
     def __init__(self, title: str, before: Config, now: Config | None = None) -> None:
         super().__init__()
@@ -128,7 +125,7 @@ class SettingsScreen(PanelScreen):
     def action_leave_line(self) -> None:
         """Back to the table with nothing changed."""
         self.query_one("#line").display = False
-        self._tell("")
+        self.tell("")
         self.query_one(RowTable).focus()
 
     @on(Input.Changed, "#line")
@@ -148,17 +145,17 @@ class SettingsScreen(PanelScreen):
         line = self.query_one("#line", Input)
         line.placeholder, line.display = hint, True
         line.value = text
-        line.focus()
+        self.set_focus(line)
         line.cursor_position = len(text)
-        self._tell("")
+        self.tell("")
 
     def _change(self, assignment: str) -> bool:
         try:
-            self.settings = with_changes(self.settings, [assignment], self.base)
+            self.settings = with_changes(self.settings, [assignment])
         except ConfigError as error:
-            self._tell("\n".join(problem.removeprefix("settings: ") for problem in error.problems))
+            self.tell("\n".join(problem.removeprefix("settings: ") for problem in error.problems))
             return False
-        self._tell("")
+        self.tell("")
         self.show_settings()
         return True
 
@@ -184,7 +181,8 @@ class SettingsScreen(PanelScreen):
         self.query_one("#meaning", TextBlock).show(Content.assemble(text, (counted, "$muted")))
         self.show_keys()
 
-    def _tell(self, problem: str) -> None:
+    def tell(self, problem: str) -> None:
+        """What is wrong, below the line."""
         self.query_one("#problem", TextBlock).show(inert(problem, style="$error", limit=600))
 
 
