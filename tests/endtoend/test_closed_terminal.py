@@ -41,7 +41,10 @@ def start_in_panel(terminal: Terminal, job: Path) -> RunFolder:
     terminal.until("n New")
     terminal.press("n")
     terminal.until("path of a sluice.toml")
-    terminal.press(f"{UP}{job}\r")
+    terminal.press(UP)
+    # the line of the file has nothing to pick
+    terminal.until("\n F3 Settings")
+    terminal.press(f"{job}\r")
     terminal.until("filled in below")
     terminal.press(F6)
     terminal.until("1 Gates")
