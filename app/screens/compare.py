@@ -58,7 +58,7 @@ class CompareScreen(PanelScreen):
         """Read in a thread."""
         self.query_one("#compare-chart").display = False
         self.query_one("#compare-side").focus()
-        self.panel.ask_for(lambda: compare_runs(*self._runs), self._show)
+        self.panel.ask_for(lambda: compare_runs(*self._runs), self._show, self._tell)
         self.show_keys()
 
     def on_resize(self) -> None:
@@ -93,6 +93,10 @@ class CompareScreen(PanelScreen):
             place.mount(LossCurves((found.first.curve, found.second.curve)))
         self._paint()
         self.show_keys()
+
+    def _tell(self, problems: str) -> None:
+        for text in self.query("#compare-text").results(TextBlock):
+            text.show(inert(problems, style="$error"))
 
     def _paint(self) -> None:
         if self._found is not None:

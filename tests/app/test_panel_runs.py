@@ -168,12 +168,12 @@ async def test_two_runs_are_compared_by_marking_one(copied, tmp_path, shown, unt
 async def test_an_unreadable_run_is_told_when_compared(copied, tmp_path, shown, until):
     copied("go"), copied("no-go").evaluation.write_bytes(b"{torn")
     panel = Panel(tmp_path / "w")
-    async with panel.run_test(size=SIZE, notifications=True) as pilot:
+    async with panel.run_test(size=SIZE) as pilot:
         await at(pilot, until, "go")
         await pilot.press("c")
         await at(pilot, until, "no-go")
         await pilot.press("c")
-        await until(pilot, lambda: "sluice report" in shown(panel))
+        await until(pilot, lambda: "anew" in shown(panel))
 
 
 @pytest.fixture
