@@ -67,6 +67,11 @@ class RunView:
         return shown_state(self.state.state, live=self.state.live, owned=self.owned, quiet_s=self.worker_age_s)
 
     @property
+    def partial(self) -> bool:
+        """True where the run is finished as far as it was asked to go, with stages left."""
+        return self.shown_state == "finished" and "report" not in self.state.stages_done and self.evaluation is None
+
+    @property
     def going_on(self) -> bool:
         """True while a supervisor works on the run."""
         return self.state.live and self.owned

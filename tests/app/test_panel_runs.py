@@ -262,3 +262,21 @@ async def test_a_note_with_markup_and_escapes_is_inert(copied, tmp_path, shown, 
 def test_a_removed_workspace_is_an_empty_list(tmp_path):
     shutil.rmtree(tmp_path)
     assert Panel(tmp_path).runs_screen() is not None
+
+
+async def test_a_run_whose_gates_were_checked_is_launched_from_them(copied, tmp_path, shown, until, monkeypatch):
+    run, asked = copied("blocked"), []
+    report = json.loads(run.gates.read_bytes())
+    for gate in report["gates"]:
+        gate["status"] = "pass"
+    run.gates.write_text(json.dumps(report))
+    *lines, _, _, _ = run.journal.read_bytes().splitlines()
+    more = [{"type": "StageFinished", "stage": "gates", "elapsed_s": 41.0}, {"type": "RunFinished"}]
+    stamped = [{"seq": 90 + n, "t": "2026-03-14T09:01:00.000Z", "mono_s": 1060.0, **event} for n, event in enumerate(more)]
+    run.journal.write_bytes(b"\n".join([*lines, *(json.dumps(event).encode() for event in stamped)]) + b"\n")
+    monkeypatch.setattr("app.screens.run.resume", lambda found: asked.append(found.run_id) or "goes on")
+    panel = Panel(tmp_path / "w", run)
+    async with panel.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: "l launches it" in shown(panel) and "l Launch" in shown(panel).splitlines()[-1])
+        await pilot.press("l")
+        await until(pilot, lambda: asked == [run.run_id])
