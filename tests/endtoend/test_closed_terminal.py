@@ -40,7 +40,7 @@ def start_in_panel(terminal: Terminal, job: Path) -> RunFolder:
     before = {run.run_id for run in list_runs(workspace)}
     terminal.until("n New")
     terminal.press("n")
-    terminal.until("path of a sluice.toml")
+    terminal.until("F2 Pick")
     terminal.press(UP)
     # the line of the file has nothing to pick
     terminal.until("\n F3 Settings")
