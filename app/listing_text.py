@@ -24,7 +24,7 @@ def what(listed: Listed, now_s: float) -> str:
         case "loading" | "starting":
             return f"for {age(since_s)}"
         case "blocked":
-            return f"blocked by {detail}" if detail else "blocked by its gates"
+            return f"by {detail}" if detail else "by its gates"
         case "silent":
             return f"no word from the worker for {age(now_s - utc_seconds(summary.heard_at))}"
         case "interrupted":

@@ -93,6 +93,7 @@ def note_lines(listed: Listed | None, marked: str, now_s: float, width: int) -> 
     more = [
         f"c compares it with {marked}" if marked and marked != listed.run.run_id else "",
         "c on another run compares the two" if marked == listed.run.run_id else "",
+        listed.run.run_id if given_name(listed) else "",
         summary.note,
         f"rerun of {summary.parent}" if summary.parent else "",
         f"flags {', '.join(summary.flags)}" if summary.flags else "",

@@ -85,7 +85,7 @@ async def test_wide_screens_show_the_figures_of_the_run_beside_the_list(workspac
     panel = Panel(workspace)
     async with panel.run_test(size=(200, 60)) as pilot:
         await at(pilot, until, "blocked")
-        await until(pilot, lambda: "rerun of" in shown(panel) and "blocked by" in shown(panel))
+        await until(pilot, lambda: "rerun of" in shown(panel) and "blocked · by qc-scale" in shown(panel))
         assert "state since" in shown(panel) and "what" in shown(panel)
 
 

@@ -40,7 +40,7 @@ def listed(root: Path) -> Listed:
         ("loading", {}, "loading", "for 6 min"),
         ("running", {"heard_at": AGO}, "silent", "no word from the worker for 6 min"),
         ("running", {"heard_at": "2026-05-28T20:26:30Z", "step": 3, "steps": 9}, "running", "step 3 of 9"),
-        ("blocked", {"detail": "leakage"}, "blocked", "blocked by leakage"),
+        ("blocked", {"detail": "leakage"}, "blocked", "by leakage"),
         ("finished", {"stage": "gates"}, "finished", "done up to gates, as asked"),
     ],
 )
