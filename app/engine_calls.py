@@ -7,7 +7,10 @@ gates and plans stay in other processes.
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +20,7 @@ from engine.protocol.review import ReviewSheet
 from engine.protocol.runs import RunFolder
 
 PATIENCE_S = 120
+Answer = TypeVar("Answer")
 # a signed NO-GO or INCONCLUSIVE keeps its own exit status: the call worked all the same
 VERDICT_STATUSES = (0, 1, 3)
 
@@ -59,12 +63,118 @@ def start_demo(root: Path) -> RunFolder:
     return _made(_sluice("demo", "--out", str(root), "--detach", "--json"))
 
 
-def start_run(config: Path, root: Path) -> RunFolder:
-    """Start the run of a sluice.toml, or of the folder that holds one, in the workspace.
+def start_run(config: Path, root: Path, *, gates_only: bool = False) -> RunFolder:
+    """Start the run of a sluice.toml, or of the folder that holds one, in the workspace; `gates_only` lets it rest after its gates.
 
     Raises: EngineError with every problem the command found, one each.
     """
-    return _made(_sluice("run", str(config.expanduser().absolute()), "--detach", "--json", root=root))
+    until = ("--until", "gates") if gates_only else ()
+    return _made(_sluice("run", str(config.expanduser().absolute()), *until, "--detach", "--json", root=root))
+
+
+def write_settings(folder: Path, assignments: Sequence[str]) -> Path:
+    """Write a commented sluice.toml with `table.key=value` taken over into a new folder; the file.
+
+    Raises: EngineError with every problem the command found, one each.
+    """
+    _sluice("init", str(folder), "--", *assignments)
+    return folder / "sluice.toml"
+
+
+def plan_text(assignments: Sequence[str]) -> str:
+    """What a run of these settings will be: tokens, steps, time, memory and power, as `sluice plan` prints it.
+
+    Raises: EngineError with every problem the command found, one each.
+    """
+    with tempfile.TemporaryDirectory(prefix="sluice-plan-") as folder:
+        return _sluice("plan", str(write_settings(Path(folder) / "plan", assignments)))
+
+
+def rerun(run: RunFolder, assignments: Sequence[str]) -> RunFolder:
+    """Start a new run with the settings of `run`, some changed.
+
+    Raises: EngineError with every problem the command found, one each.
+    """
+    return _made(_sluice("rerun", "--detach", "--json", "--", str(run.path), *assignments))
+
+
+def rename(run: RunFolder, name: str) -> str:
+    """Call the run something else.
+
+    Raises: EngineError with what the command said.
+    """
+    return _sluice("rename", "--", str(run.path), name).strip()
+
+
+def note(run: RunFolder, text: str) -> str:
+    """Keep a line about the run.
+
+    Raises: EngineError with what the command said.
+    """
+    return _sluice("note", "--", str(run.path), *([text] if text else [])).strip()
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """What a removal frees, in bytes, and whether it takes a signature away."""
+
+    total: int
+    checkpoints: int
+    adapter: int
+    evaluation: int
+    signed: bool
+
+
+def sizes(run: RunFolder) -> Sizes:
+    """How much the run takes.
+
+    Raises: EngineError with what the command said.
+    """
+    return _decoded(_sluice("rm", str(run.path), "--sizes", "--json"), Sizes)
+
+
+def remove(run: RunFolder) -> str:
+    """Remove the run for ever.
+
+    Raises: EngineError with what the command said.
+    """
+    return _sluice("rm", str(run.path), "--yes").strip()
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """An archive, its sum, and the line that copies it off this machine."""
+
+    archive: str
+    sha256: str
+    size_bytes: int
+    files: int
+    copy: str
+
+
+def pack(run: RunFolder) -> Packed:
+    """Pack the run without its checkpoints.
+
+    Raises: EngineError with what the command said.
+    """
+    return _decoded(_sluice("export", str(run.path), "--json"), Packed)
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model of this machine; `tuned` says why it looks instruction-tuned, `problems` why it cannot be used."""
+
+    value: str
+    name: str
+    path: str
+    size_bytes: int
+    tuned: str
+    problems: tuple[str, ...]
+
+
+def models(root: Path, *named: str) -> list[Model]:
+    """The models of the workspace and of the hub cache; with names, those only.
+
+    Raises: EngineError with what the command said.
+    """
+    return _decoded(_sluice("models", "--json", "--", *named, root=root), list[Model])
 
 
 def sign(run: RunFolder, name: str, note: str) -> str:
@@ -94,6 +204,13 @@ def rebuild_report(run: RunFolder) -> None:
     Raises: EngineError with what the command said.
     """
     _sluice("report", str(run.path), "--json", accepted=VERDICT_STATUSES)
+
+
+def _decoded(printed: str, kind: type[Answer]) -> Answer:
+    try:
+        return msgspec.json.decode(printed, type=kind)
+    except msgspec.DecodeError:
+        raise EngineError(f"the answer cannot be read: {printed.strip()[:200]}") from None
 
 
 class _Made(msgspec.Struct, frozen=True):

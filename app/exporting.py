@@ -8,6 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from app.inert import inert_line
 from app.private_files import replace_file
@@ -27,7 +28,14 @@ def export_table(run: RunFolder, name: str, table: Table) -> str:
 
     Raises: EngineError where they cannot be written.
     """
-    folder = run.path / "exports"
+    return export_into(run.path / "exports", name, table)
+
+
+def export_into(folder: Path, name: str, table: Table) -> str:
+    """The same into any folder.
+
+    Raises: EngineError where they cannot be written.
+    """
     stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "table"
     try:
         for suffix, text in (("csv", as_csv(table)), ("md", as_markdown(table))):

@@ -59,7 +59,9 @@ def gibibytes(size_bytes: float | None) -> str:
 
 
 def memory_size(size_bytes: float) -> str:
-    """Bytes with the unit that keeps three digits: 812 MiB, 75.0 GiB."""
+    """Bytes with the unit that keeps three digits: 204 KiB, 812 MiB, 75.0 GiB."""
+    if size_bytes < 2**20:
+        return f"{size_bytes / 2**10:.0f} KiB"
     return f"{size_bytes / 2**20:.0f} MiB" if size_bytes < 2**30 else f"{size_bytes / 2**30:.1f} GiB"
 
 

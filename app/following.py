@@ -4,7 +4,6 @@ The thread folds events under `lock`; a screen holds the lock while it builds it
 widgets.
 """
 
-import datetime
 import threading
 import time
 from collections.abc import Callable
@@ -17,13 +16,13 @@ from engine.protocol.errors import SluiceError
 from engine.protocol.evaluation import Evaluation, decode_evaluation
 from engine.protocol.gates import GatesReport
 from engine.protocol.journal_tail import CHUNK_BYTES, JournalTail
+from engine.protocol.listing import shown_state, utc_seconds
 from engine.protocol.prereg import Preregistration
 from engine.protocol.run_fold import apply
 from engine.protocol.run_state import RunState
 from engine.protocol.runs import OwnerWatch, RunFolder, State
 
 POLL_S = 0.35
-SILENT_AFTER_S = 180.0
 _EVENTS_A_LOCK = 2_000
 FIRST_LOOK_BYTES = 512 << 10
 Read = TypeVar("Read")
@@ -68,27 +67,14 @@ class RunView:
         return shown_state(self.state.state, live=self.state.live, owned=self.owned, quiet_s=self.worker_age_s)
 
     @property
+    def partial(self) -> bool:
+        """True where the run is finished as far as it was asked to go, with stages left."""
+        return self.shown_state == "finished" and "report" not in self.state.stages_done and self.evaluation is None
+
+    @property
     def going_on(self) -> bool:
         """True while a supervisor works on the run."""
         return self.state.live and self.owned
-
-
-def shown_state(state: State, *, live: bool, owned: bool, quiet_s: float | None) -> State:
-    """What to call a run: a live state without an owner is `interrupted`, a running one without events is `silent`."""
-    if live and not owned:
-        return "interrupted"
-    if state in ("running", "gating") and quiet_s is not None and quiet_s > SILENT_AFTER_S:
-        return "silent"
-    return state
-
-
-def utc_seconds(stamp: str) -> float:
-    """A UTC ISO 8601 time as seconds since 1970; 0 where it is none."""
-    try:
-        parsed = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00"))
-    except ValueError:
-        return 0.0
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 class RunFollower:

@@ -1,5 +1,6 @@
 """Messages that thread workers post to the panel."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from textual.message import Message
@@ -20,4 +21,12 @@ class Open(Message):
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        super().__init__()
+
+
+class Answered(Message):
+    """A blocking call has answered; `take` hands the answer over."""
+
+    def __init__(self, take: Callable[[], None]) -> None:
+        self.take = take
         super().__init__()

@@ -7,9 +7,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
+from msgspec.structs import replace
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.filter import LineFilter
@@ -17,8 +19,8 @@ from textual.screen import Screen
 
 from app.glyphs import AsciiFilter, ColourlessFilter, started_environ, tmux_client_utf8, wants_ascii
 from app.keys import Key, bindings
-from app.messages import Open, Told
-from app.panel_settings import load_settings, save_settings, with_tab
+from app.messages import Answered, Open, Told
+from app.panel_settings import PanelSettings, load_settings, save_settings, with_tab
 from app.themes import DEFAULT, load_palettes, shipped_folder
 from engine.protocol.errors import SluiceError
 from engine.protocol.runs import RunFolder
@@ -33,9 +35,17 @@ KEYS = (
         help="Next colour theme; it is remembered in the workspace.",
         footer=False,
     ),
+    Key(
+        keys="y",
+        action="app.copy",
+        label="Copy",
+        help="Copy the text of this screen: clipboard (OSC 52), and always a file.",
+        footer=False,
+    ),
     Key(keys="ctrl+p,colon", action="app.command_palette", label="Palette", help="Find any action by name.", footer=False),
 )
 
+Answer = TypeVar("Answer")
 BREAKPOINTS: list[tuple[int, str]] = [(0, "-narrow"), (100, "-wide"), (150, "-very-wide")]
 
 
@@ -112,7 +122,7 @@ class Panel(App[None]):
 
     def remember_tab(self, run_id: str, tab: str) -> None:
         """Save the tab a run was left on."""
-        self._save(with_tab(self.settings, run_id, tab))
+        self.remember(with_tab(self.settings, run_id, tab))
 
     def action_next_theme(self) -> None:
         """The next theme, remembered."""
@@ -127,31 +137,43 @@ class Panel(App[None]):
         self._remember_theme()
 
     def _remember_theme(self) -> None:
-        from msgspec.structs import replace
+        self.remember(replace(self.settings, theme=self.theme))
 
-        self._save(replace(self.settings, theme=self.theme))
-
-    def _save(self, settings: object) -> None:
-        from app.panel_settings import PanelSettings
-
-        if not isinstance(settings, PanelSettings) or settings == self.settings:
+    def remember(self, settings: PanelSettings) -> None:
+        """Take over and save settings that changed."""
+        if settings == self.settings:
             return
         self.settings = settings
         problem = save_settings(self.root, settings)
         if problem:
             self.on_told(Told(f"not remembered: {problem}", "warning"))
 
-    def ask_engine(self, call: Callable[[], str | Open]) -> None:
-        """Run a blocking call in a thread and tell its sentence, open the run it made, or tell its problems."""
+    def ask_engine(self, call: Callable[[], str | Open], then: Callable[[], None] | None = None) -> None:
+        """Run a blocking call in a thread and tell its sentence, open the run it made, or tell its problems; `then` follows a success."""
+
+        def take(answer: str | Open) -> None:
+            self.post_message(Told(answer) if isinstance(answer, str) else answer)
+            if then is not None:
+                then()
+
+        self.ask_for(call, take)
+
+    def ask_for(
+        self, call: Callable[[], Answer], take: Callable[[Answer], None], failed: Callable[[str], None] | None = None
+    ) -> None:
+        """Run a blocking call in a thread and hand its answer over; its problems go to `failed`, or are told as a notice."""
 
         def body() -> None:
             try:
-                answer = call()
-                self.post_message(Told(answer) if isinstance(answer, str) else answer)
+                self.post_message(Answered(partial(take, call())))
             except SluiceError as error:
-                self.post_message(Told(str(error), "error"))
+                self.post_message(Answered(partial(failed, str(error))) if failed else Told(str(error), "error"))
 
         self.run_worker(body, thread=True, group="engine")
+
+    def on_answered(self, message: Answered) -> None:
+        """Take an answer over, on the panel's own thread."""
+        message.take()
 
     def on_open(self, message: Open) -> None:
         """Show the run that was made; not over a dialog or another run that the person went to meanwhile."""
@@ -170,6 +192,12 @@ class Panel(App[None]):
 
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(keys_of(self.screen)))
+
+    def action_copy(self) -> None:
+        """The present screen's text to the clipboard and into a file of the workspace."""
+        from app.copying import copy_into, screen_text
+
+        copy_into(self, self.root / "exports", screen_text(self.screen))
 
     def action_leave(self) -> None:
         """Leave; runs go on."""

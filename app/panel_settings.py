@@ -10,11 +10,16 @@ import msgspec
 from app.private_files import replace_file
 
 
-class PanelSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`theme` is a theme's name, `tabs` the last tab of a run by its id (the newest `MAX_RUNS`)."""
+class PanelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`theme` is a theme's name, `tabs` the last tab of a run by its id (the newest `MAX_RUNS`).
+
+    `runs_order` and `runs_filter` are those of the list of runs.
+    """
 
     theme: str = "dark"
     tabs: dict[str, str] = {}
+    runs_order: str = "newest"
+    runs_filter: str = "all"
 
 
 MAX_RUNS = 100

@@ -14,18 +14,18 @@ from rich.table import Table
 
 from app.commands.follow import LOOK_EVERY_S, exit_status, follow
 from app.commands.output import console, inert, print_json
+from app.listing_text import given_name, what
 from engine.protocol.commands import CommandName, send_command, who
+from engine.protocol.durability import warning
 from engine.protocol.errors import RunBusyError, RunFolderError
 from engine.protocol.event_texts import duration
 from engine.protocol.journal_tail import JournalTail
+from engine.protocol.listing import Listed, RunsReader
 from engine.protocol.runs import (
     LIVE_STATES,
     OwnerWatch,
     RunFolder,
-    RunSummary,
     find_run,
-    list_runs,
-    name_in_id,
     read_summary,
     workspace,
 )
@@ -33,37 +33,38 @@ from engine.protocol.runs import (
 STOP_PATIENCE_S = 600.0
 
 
-def summaries(root: Path) -> list[tuple[RunFolder, RunSummary]]:
-    """Every run with its summary, newest first; a live state without a live owner reads interrupted."""
-    found = []
-    for run in list_runs(root):
-        summary = read_summary(run) or RunSummary(
-            run_id=run.run_id, name=name_in_id(run.run_id), state="draft", stage="gates", created_at="", updated_at=""
-        )
-        if summary.state in LIVE_STATES and not OwnerWatch(run).alive():
-            summary = msgspec.structs.replace(summary, state="interrupted")
-        found.append((run, summary))
-    return found
+def summaries(root: Path) -> list[Listed]:
+    """Every run, newest first, in the state it is truly in."""
+    return RunsReader(root).read()
 
 
 def print_runs(root: Path) -> None:
-    """The table of runs, or what to do where there is none."""
+    """The table of runs, or what to do where there is none; the workspace, and whether it goes with the pod."""
     out = console()
     found = summaries(root)
-    if not found:
+    if found:
+        out.print(_runs_table(found))
+        out.print(inert(f"workspace {root}", "dim"), soft_wrap=True)
+    else:
         out.print(f"No runs in {root} yet. `sluice demo` shows the whole job; `sluice init DIR` begins your own.")
-        return
+    if lost := warning(root):
+        out.print(inert(f"! the workspace is {lost}", "yellow"), soft_wrap=True)
+
+
+def _runs_table(found: list[Listed]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     for heading in ("run", "state", "stage", "done", "ETA", "verdict"):
         # only the last column gives way, so that ids and states stay whole
         justify: Literal["left", "right"] = "right" if heading in ("done", "ETA") else "left"
         table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis", ratio=1 if heading == "verdict" else None)
-    for run, summary in found:
-        done = f"{summary.progress:.0%}" if summary.state in LIVE_STATES else ""
-        eta = duration(summary.eta_s) if summary.eta_s is not None and summary.state in LIVE_STATES else ""
-        table.add_row(run.run_id, summary.state, summary.stage, done, eta, inert(summary.decision or summary.detail))
-    out.print(table)
-    out.print(f"workspace {root}", style="dim")
+    for listed in found:
+        summary = listed.summary
+        done = f"{summary.progress:.0%}" if listed.live else ""
+        eta = duration(summary.eta_s) if summary.eta_s is not None and listed.live else ""
+        said = [given_name(listed), summary.decision or "", summary.note, what(listed, time.time())]
+        last = inert(" · ".join(text for text in said if text))
+        table.add_row(listed.run.run_id, listed.state, summary.stage, done, eta, last)
+    return table
 
 
 @click.command()
@@ -72,7 +73,9 @@ def runs(as_json: bool) -> None:
     """List the runs of the workspace."""
     root = workspace()
     if as_json:
-        print_json([{"path": str(run.path), **msgspec.to_builtins(summary)} for run, summary in summaries(root)])
+        print_json(
+            [{"path": str(each.run.path), **msgspec.to_builtins(each.summary), "state": each.state} for each in summaries(root)]
+        )
     else:
         print_runs(root)
 

@@ -3,6 +3,7 @@
 It refuses to start a second supervisor on a run, and a run on settings or inputs with problems: all of them are listed first.
 """
 
+import shlex
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from app.commands.control import summaries
 from app.commands.follow import exit_status, follow
 from app.commands.output import print_json
 from engine.protocol.commands import utc_now, who
-from engine.protocol.config_file import changed_keys, load_config
+from engine.protocol.config_file import differences, load_config
 from engine.protocol.errors import InputError, RunBusyError
 from engine.protocol.events import STAGES, Stage
 from engine.protocol.gates import GATE_IDS, Override
@@ -46,7 +47,7 @@ def run(config: Path, until: str | None, overrides: tuple[str, ...], reason: str
     """
     path = _config_path(config)
     settings = load_config(path)
-    checked = _checked_overrides(overrides, reason)
+    checked = checked_overrides(overrides, reason)
     from engine.data.model_folder import open_model_folder
     from engine.data.overriding import check_overrides
     from engine.store.create_run import add_override, create_run
@@ -56,7 +57,7 @@ def run(config: Path, until: str | None, overrides: tuple[str, ...], reason: str
     # what a look at files can tell is told before a run is made of it
     open_model_folder(settings.model.path, allow_instruction_tuned=settings.model.allow_instruction_tuned)
 
-    stage = _stage(until) or "report"
+    stage = stage_of(until) or "report"
     made = create_run(settings, workspace(), until=stage, source=path)
     for override in checked:
         add_override(made, override)
@@ -86,9 +87,9 @@ def resume(
     if every == (run is not None):
         raise InputError("resume: name one run, or --all for every interrupted one")
     if every:
-        return _resume_all(_stage(until))
+        return _resume_all(stage_of(until))
     found = find_run(run or "", workspace())
-    checked = _checked_overrides(overrides, reason)
+    checked = checked_overrides(overrides, reason)
     from engine.data.overriding import check_overrides
     from engine.store.create_run import add_override
 
@@ -101,7 +102,7 @@ def resume(
     check_overrides(load_config(found.config, inputs_must_exist=False), overrides)
     for override in checked:
         add_override(found, override)
-    return launch(found, until=_stage(until), detach=detach, as_json=as_json)
+    return launch(found, until=stage_of(until), detach=detach, as_json=as_json)
 
 
 def launch(run: RunFolder, *, until: Stage | None, detach: bool, as_json: bool) -> int:
@@ -161,16 +162,18 @@ def _refuse_changed_settings(run: RunFolder) -> None:
     source = read_launch(run).source
     if not source or not Path(source).is_file():
         return
-    changed = changed_keys(load_config(run.config, inputs_must_exist=False), load_config(Path(source), inputs_must_exist=False))
+    changed = differences(load_config(run.config, inputs_must_exist=False), load_config(Path(source), inputs_must_exist=False))
     if changed:
+        given = shlex.join(f"{change.key}={change.after}" for change in changed)
         raise InputError(
             *(f"{source}: {change}" for change in changed),
-            f"run {run.run_id} goes on with its frozen settings only: put the file back, say --frozen, or start a new run with `sluice run`",
+            f"run {run.run_id} goes on with its frozen settings only: put the file back or say --frozen; for a new run with the changed "
+            f"ones: sluice rerun {run.run_id} {given}",
         )
 
 
 def _resume_all(until: Stage | None) -> int:
-    interrupted = [run for run, summary in summaries(workspace()) if summary.state == "interrupted"]
+    interrupted = [listed.run for listed in summaries(workspace()) if listed.state == "interrupted"]
     for run in interrupted:
         start_supervisor(run, until)
         click.echo(f"run {run.run_id} goes on")
@@ -183,12 +186,17 @@ def _config_path(path: Path) -> Path:
     return path / "sluice.toml" if path.is_dir() and (path / "sluice.toml").is_file() else path
 
 
-def _stage(until: str | None) -> Stage | None:
+def stage_of(until: str | None) -> Stage | None:
+    """The engine's stage for what a person calls it."""
     # people know the evaluation as one thing; as stages it ends with the SFT arm
     return next((stage for stage in STAGES if stage == ("sft" if until == "eval" else until)), None)
 
 
-def _checked_overrides(gates: tuple[str, ...], reason: str) -> tuple[Override, ...]:
+def checked_overrides(gates: tuple[str, ...], reason: str) -> tuple[Override, ...]:
+    """The overrides that were given.
+
+    Raises: InputError for a gate that there is not, and for a missing reason.
+    """
     unknown = [gate for gate in gates if gate not in GATE_IDS]
     if unknown:
         raise InputError(*(f"--override {gate}: there is no such gate; gates are {', '.join(GATE_IDS)}" for gate in unknown))

@@ -16,7 +16,9 @@ import msgspec
 from app.commands.output import console, inert, print_json
 from engine import __version__
 from engine.protocol.config import Config
+from engine.protocol.config_changes import with_changes
 from engine.protocol.config_file import dump_config
+from engine.protocol.durability import warning
 from engine.protocol.errors import InputError
 from engine.protocol.event_texts import gib
 from engine.protocol.runs import workspace
@@ -27,16 +29,22 @@ MIN_FREE_BYTES = 20 << 30
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
-    """Write a commented sluice.toml into DIR."""
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+def init(folder: Path, settings: tuple[str, ...]) -> None:
+    """Write a commented sluice.toml into DIR, with KEY=VALUE (data.train=sft.jsonl) filled in."""
     target = folder / "sluice.toml"
     if target.exists():
         raise InputError(f"{target}: is there already; edit it, or name another folder")
+    # paths as they are written: they are relative to the file, as in every sluice.toml
+    filled = with_changes(Config(), settings) if settings else Config()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target.write_text(_TOP + dump_config(Config()), encoding="utf-8")
+        target.write_text(_TOP + dump_config(filled), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror}") from None
+    if all((filled.model.path, filled.data.train, filled.data.held_out)):
+        click.echo(f"wrote {target}; then: sluice gates {folder}")
+        return
     click.echo(f"wrote {target}; name your model, dataset and held-out items there, then: sluice gates {folder}")
 
 
@@ -108,7 +116,9 @@ def _places() -> Iterator[Finding]:
         name="workspace", status="ok" if os.access(existing, os.W_OK) else "lacks", found=f"{root}, {gib(free_bytes)} free",
         mend="" if enough else f"less than {gib(MIN_FREE_BYTES)} free: enough for small models, tight for checkpoints of large ones",
     )  # fmt: skip
-    if not os.environ.get("SLUICE_WORKSPACE") and not Path("/workspace").is_dir():
+    if lost := warning(root):
+        yield Finding(name="durable", status="note", found=f"the workspace is {lost}")
+    elif not os.environ.get("SLUICE_WORKSPACE") and not Path("/workspace").is_dir():
         yield Finding(
             name="durable", status="note", found="no /workspace and no SLUICE_WORKSPACE: runs go below the current folder"
         )

@@ -44,7 +44,7 @@ class Confirm(Dialog[bool]):
         Binding("left,right", "app.focus_next", show=False),
     ]
 
-    def __init__(self, title: str, text: str, yes: str) -> None:
+    def __init__(self, title: str, text: str | Content, yes: str) -> None:
         super().__init__()
         self._title, self._text, self._yes = title, text, yes
 

@@ -212,7 +212,10 @@ def gates_sentence(view: RunView) -> Content:
             "Mend the data and press ", ("r", "bold $primary"), " to check again, or override each with ", ("o", "bold $primary"),
             " (GO is then impossible).",
         )  # fmt: skip
-    return Content.join(Content("\n"), _passed_lines(report))
+    lines = _passed_lines(report)
+    if view.partial:
+        lines.append(Content.assemble(("l", "bold $primary"), " launches it: base arm, training, SFT arm, verdict."))
+    return Content.join(Content("\n"), lines)
 
 
 def _named(blocking: Sequence[str]) -> str:

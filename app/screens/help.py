@@ -12,6 +12,8 @@ from app.keys import Key
 from app.panel import KEYS
 from app.widgets.line import TextBlock
 
+_MOST_CELLS, _AROUND, _BEFORE = 90, 8, 24
+
 
 def keys_of(screen: Screen[object]) -> list[Key]:
     """The keys that work now on a screen, those of the whole panel last, each once."""
@@ -32,12 +34,13 @@ class HelpScreen(ModalScreen[None]):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """One line a key."""
+        """One entry a key; a sentence that takes several lines stays in its column."""
         lines = [Content.styled("Keys that work now\n", "bold")]
+        room = max(24, min(_MOST_CELLS, int(self.app.size.width * 0.96)) - _AROUND - _BEFORE)
         for key in self._keys:
-            lines.append(
-                Content.assemble((key.shown.rjust(5), "bold $primary"), "  ", (key.label.ljust(12), ""), (key.help, "$muted"))
-            )
+            first, *more = Content.styled(key.help, "$muted").wrap(room)
+            lines.append(Content.assemble((key.shown.rjust(5), "bold $primary"), "  ", key.label.ljust(16), " ", first))
+            lines += [Content.assemble(" " * _BEFORE, line) for line in more]
         lines.append(Content.assemble("\n", ("↑ ↓ PgUp PgDn Home End", "bold $primary"), "  move in lists; the mouse works too"))
         lines.append(Content.styled("q or ? closes this", "$muted"))
         with VerticalScroll():

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.screen import Screen
+from textual.widgets import Input
 
 from app.keys import Key
 from app.widgets.key_footer import KeyFooter
@@ -46,7 +47,11 @@ class PanelScreen(Screen[None]):
         check = getattr(target, "check_action", self.check_action)
         return bool(check(name, ()))
 
+    def on_descendant_focus(self) -> None:
+        """Other keys work where a person writes."""
+        self.show_keys()
+
     def show_keys(self) -> None:
         """Bring the footer up to date."""
         for footer in self.query(KeyFooter):
-            footer.show_keys(self.working_keys())
+            footer.show_keys(self.working_keys(), writing=isinstance(self.focused, Input))

@@ -21,7 +21,7 @@ from app.inert import inert, inert_line
 from app.keys import Key, bindings
 from app.screens.pane import Pane
 from app.screens.panel_screen import PanelScreen
-from app.screens.runs import RESUMABLE
+from app.screens.run_actions import RESUMABLE
 from app.widgets.key_footer import KeyFooter
 from app.widgets.line import ClickLine, Part, TextBlock
 from app.widgets.status_line import status_line
@@ -34,6 +34,7 @@ KEYS = (
     Key(keys="c", action="checkpoint", label="Checkpoint", help="Write a checkpoint now; training goes on."),
     Key(keys="s", action="stop", label="Stop…", help="Finish the step or batch, write a checkpoint and rest; asks first."),
     Key(keys="r", action="resume", label="Resume", help="Go on exactly where the run rests; gates are checked again."),
+    Key(keys="l", action="launch", label="Launch", help="Go on from where it was to stop: base arm, training, SFT arm, verdict."),
     Key(keys="0,backspace,escape", action="app.runs", label="Runs", help="Back to the list of runs."),
     Key(keys="q", action="app.leave", label="Leave", help="Leave the panel; the run goes on."),
     Key(keys="1", action="tab('gates')", label="Gates", help="The gates before training, worst first.", footer=False),
@@ -162,6 +163,8 @@ class RunScreen(PanelScreen):
             return self.view.going_on and state.stage == "train" and state.state == "running"
         if action == "resume":
             return self.view.shown_state in RESUMABLE
+        if action == "launch":
+            return self.view.partial
         return True
 
     def action_checkpoint(self) -> None:
@@ -185,6 +188,10 @@ class RunScreen(PanelScreen):
         """Go on where the run rests."""
         run = self.view.run
         self.panel.ask_engine(lambda: resume(run))
+
+    def action_launch(self) -> None:
+        """Go on to the verdict."""
+        self.action_resume()
 
     def _show_tabs(self, view: RunView) -> None:
         wide = self.size.width >= 100

@@ -1,66 +1,53 @@
 """The list of runs: every run of the workspace from its small state.json, read by a thread every two seconds.
 
-It refuses to read journals, and to call a run alive that has no owner.
+What is asked of a run is in `run_actions`. It refuses to read journals, and to call a run alive that has no owner.
 """
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from msgspec.structs import replace
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.widgets import Input
 
-from app.engine_calls import ask, resume, start_demo
-from app.figures import age, clock_duration
-from app.following import shown_state, utc_seconds
-from app.inert import inert_line
+from app.exporting import export_into
 from app.keys import Key, bindings
-from app.messages import Open
-from app.screens.panel_screen import PanelScreen
-from app.state_words import DECISIONS, STATES
-from app.widgets.bars import bar
+from app.runs_view import COLUMNS, EMPTY, FILTERS, ORDERS, chosen, head_line, note_lines, place_line, run_detail, run_row
+from app.screens.run_actions import RUN_KEYS, RunActions
 from app.widgets.key_footer import KeyFooter
-from app.widgets.line import TextBlock
-from app.widgets.row_table import Column, Row, RowTable
-from engine.protocol.runs import LIVE_STATES, OwnerWatch, RunFolder, RunSummary, State, list_runs, read_summary
+from app.widgets.line import ClickLine, Part, TextBlock
+from app.widgets.row_table import RowTable
+from engine.protocol.durability import warning
+from engine.protocol.listing import Listed, RunsReader
 
 LOOK_S = 2.0
-RESUMABLE = frozenset({"draft", "blocked", "stopped", "interrupted", "failed"})
 KEYS = (
     Key(keys="enter,o", action="open", label="Open", help="Open the run under the cursor."),
+    Key(keys="n", action="new", label="New…", help="Start a run on a model and a dataset of your own; a form asks for them."),
     Key(
         keys="D", action="demo", label="Demo", help="Start the demo: the whole job on an embedded model, about a minute on a CPU."
     ),
-    Key(keys="n", action="new", label="New…", help="Start a run of a sluice.toml of your own, or the demo."),
-    Key(keys="s", action="stop", label="Stop…", help="Stop the run: it finishes its step and writes a checkpoint."),
-    Key(keys="r", action="resume", label="Resume", help="Go on with a run that rests, exactly where it was."),
+    *RUN_KEYS,
+    Key(keys="f", action="filter", label="Filter", help="Next filter: all, going on, resting, finished.", footer=False),
+    Key(keys="O", action="order", label="Order", help="Next order: newest, name, state, verdict.", footer=False),
+    Key(
+        keys="slash",
+        action="search",
+        label="Search",
+        help="Search in names, ids, notes and states; Enter takes it.",
+        footer=False,
+    ),
+    Key(keys="x", action="export", label="Export list", help="This list as CSV and Markdown into the workspace.", footer=False),
     Key(keys="q", action="app.leave", label="Leave", help="Leave the panel; every run goes on."),
 )
-COLUMNS = (
-    Column(title="run", width=0),
-    Column(title="state", width=13),
-    Column(title="stage", width=6),
-    Column(title="done", width=5, right=True, below_width=100),
-    Column(title="progress", width=16, from_width=100),
-    Column(title="ETA", width=6, right=True, from_width=100),
-    Column(title="verdict", width=14),
-    Column(title="age", width=6, right=True),
-    Column(title="what", width=0, from_width=130),
-)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A run of the list with the state it is really in, from state.json and its owner."""
-
-    run: RunFolder
-    summary: RunSummary | None
-    state: State
 
 
 class RunsRead(Message):
@@ -71,8 +58,8 @@ class RunsRead(Message):
         super().__init__()
 
 
-class RunsScreen(PanelScreen):
-    """Runs, newest first."""
+class RunsScreen(RunActions):
+    """Runs, newest first unless another order is chosen."""
 
     CSS_PATH = "runs.tcss"
     opens_new_runs = True
@@ -80,23 +67,32 @@ class RunsScreen(PanelScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS)]
 
     def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
-        self.workspace, self.clock = root, clock
-        self.listed: dict[str, Listed] = {}
-        self._watches: dict[str, OwnerWatch] = {}
+        super().__init__(root)
+        self.clock = clock
+        self._reader = RunsReader(root, clock)
+        self._lost = warning(root)
+        self._wanted = ""
         self._stopped = threading.Event()
 
     def compose(self) -> ComposeResult:
-        """Title, list, what the row means, keys."""
+        """Title, workspace, filters, list with the run's figures beside it, what the row means, keys."""
         yield TextBlock(widget_id="title", classes="title")
-        yield RowTable(COLUMNS, widget_id="runs")
+        yield TextBlock(widget_id="place")
+        yield ClickLine(widget_id="filters")
+        with Container(id="runs-split"):
+            yield RowTable(COLUMNS, widget_id="runs")
+            with VerticalScroll(id="run-side", can_focus=False):
+                yield TextBlock(widget_id="run-detail")
         yield TextBlock(widget_id="empty")
         yield TextBlock(widget_id="note")
+        search = Input(placeholder="search in names, ids, notes and states", id="search", compact=True)
+        search.display = False
+        yield search
         yield KeyFooter()
 
     def on_mount(self) -> None:
         """Show what one quick look gives, then look again in a thread."""
-        self._show(self._read())
+        self._take(self._reader.read())
         self.query_one(RowTable).focus()
         self.run_worker(self._look, thread=True, group="runs")
 
@@ -107,149 +103,132 @@ class RunsScreen(PanelScreen):
     @property
     def goes_on(self) -> str | None:
         """The newest run that goes on."""
-        return next((listed.run.run_id for listed in self.listed.values() if listed.state in LIVE_STATES), None)
+        return next((listed.run.run_id for listed in self.listed.values() if listed.live), None)
+
+    @property
+    def here(self) -> Listed | None:
+        """The run under the cursor."""
+        tables = self.query(RowTable)
+        return self.listed.get(tables.first().key or "") if tables else None
+
+    def look_again(self) -> None:
+        """Read the list now, after something was done to a run."""
+        self.run_worker(lambda: self.post_message(RunsRead(self._reader.read())) and None, thread=True, group="once")
 
     def on_runs_read(self, message: RunsRead) -> None:
         """Show the runs."""
-        self._show(message.listed)
+        self._take(message.listed)
 
     def on_row_table_moved(self) -> None:
         """Tell about the row, offer what can be done with it."""
-        self._show_note()
-        self.show_keys()
+        self.show_here()
 
     def on_row_table_chosen(self) -> None:
         """Enter opens."""
         self.action_open()
 
+    def on_resize(self) -> None:
+        """Texts are cut to the width."""
+        self.call_after_refresh(self.show_list)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only what the row under the cursor allows."""
-        here = self._here()
+        """Only what the list and the row under the cursor allow."""
         if action == "open":
-            return here is not None
-        if action == "stop":
-            return here is not None and here.state in LIVE_STATES and here.state != "stopping"
-        if action == "resume":
-            return here is not None and here.state in RESUMABLE
-        return True
+            return self.here is not None
+        if action in ("filter", "order", "search", "export", "use"):
+            return bool(self.listed)
+        return self.check_run_action(action)
 
     def action_open(self) -> None:
         """Open the run under the cursor."""
-        here = self._here()
-        if here is not None:
-            self.panel.open_run(here.run)
+        if self.here is not None:
+            self.panel.open_run(self.here.run)
 
-    def action_demo(self) -> None:
-        """Start the demo and open it."""
-        root = self.workspace
-        self.notify("starting the demo …", timeout=3, markup=False)
-        self.panel.ask_engine(lambda: Open(start_demo(root)))
+    def action_filter(self) -> None:
+        """The next filter."""
+        names = list(FILTERS)
+        now = self.panel.settings.runs_filter
+        self.action_use(names[(names.index(now) + 1) % len(names)] if now in names else names[0])
 
-    def action_new(self) -> None:
-        """Ask for a sluice.toml, start its run and open it."""
-        from app.screens.new_run import NewRun
+    def action_use(self, name: str) -> None:
+        """One filter by name, remembered."""
+        self.panel.remember(replace(self.panel.settings, runs_filter=name))
+        self.show_list()
 
-        self.app.push_screen(NewRun(self.workspace), lambda run: self.panel.open_run(run) if run else None)
+    def action_order(self) -> None:
+        """The next order, remembered."""
+        names = list(ORDERS)
+        now = self.panel.settings.runs_order
+        order = names[(names.index(now) + 1) % len(names)] if now in names else names[0]
+        self.panel.remember(replace(self.panel.settings, runs_order=order))
+        self.show_list()
 
-    def action_stop(self) -> None:
-        """Ask, then stop."""
-        from app.screens.dialogs import Confirm
+    def action_search(self) -> None:
+        """Write what to search for."""
+        search = self.query_one("#search", Input)
+        search.display = True
+        self.set_focus(search)
 
-        here = self._here()
-        if here is None:
-            return
-        run = here.run
-        self.app.push_screen(
-            Confirm(
-                f"Stop {run.run_id}?", "It finishes its step, writes a checkpoint and rests. Resume goes on from there.", "Stop"
-            ),
-            lambda yes: self.panel.ask_engine(lambda: ask(run, "stop")) if yes else None,
-        )
+    @on(Input.Changed, "#search")
+    def take_search(self, event: Input.Changed) -> None:
+        """Search while writing."""
+        self._wanted = event.value
+        self.show_list()
 
-    def action_resume(self) -> None:
-        """Go on with a resting run."""
-        here = self._here()
-        if here is not None:
-            run = here.run
-            self.panel.ask_engine(lambda: resume(run))
+    @on(Input.Submitted, "#search")
+    def leave_search(self) -> None:
+        """Back to the list; an empty search goes away."""
+        self.query_one("#search", Input).display = bool(self._wanted)
+        self.query_one(RowTable).focus()
 
-    def _here(self) -> Listed | None:
-        tables = self.query(RowTable)
-        return self.listed.get(tables.first().key or "") if tables else None
+    def action_export(self) -> None:
+        """The list as files."""
+        table, folder = self.query_one(RowTable).texts(), self.workspace / "exports"
+        self.panel.ask_engine(lambda: export_into(folder, "runs", table))
 
     def _look(self) -> None:
         while not self._stopped.wait(LOOK_S):
-            self.post_message(RunsRead(self._read()))
+            self.post_message(RunsRead(self._reader.read()))
 
-    def _read(self) -> list[Listed]:
-        found = []
-        for run in list_runs(self.workspace):
-            summary = read_summary(run)
-            watch = self._watches.setdefault(run.run_id, OwnerWatch(run))
-            state: State = summary.state if summary else "draft"
-            live = state in LIVE_STATES
-            found.append(Listed(run, summary, shown_state(state, live=live, owned=live and watch.alive(), quiet_s=None)))
-        return found
-
-    def _show(self, listed: list[Listed]) -> None:
+    def _take(self, listed: list[Listed]) -> None:
         self.listed = {each.run.run_id: each for each in listed}
-        table = self.query_one(RowTable)
-        table.show([_row(each, self.clock()) for each in listed])
-        table.display = bool(listed)
+        self.show_list()
+
+    def show_list(self) -> None:
+        """Everything from what was read last."""
+        settings, width = self.panel.settings, max(20, self.size.width - 2)
+        every = list(self.listed.values())
+        shown = chosen(every, name=settings.runs_filter, order=settings.runs_order, wanted=self._wanted)
+        self.query_one(RowTable).show([run_row(each, self.clock(), marked=each.run.run_id == self.marked) for each in shown])
+        self.query_one("#title", TextBlock).show(head_line(every, width))
+        self.query_one("#place", TextBlock).show(place_line(self.workspace, self._lost, width))
+        self.query_one("#runs-split").display = bool(shown)
+        self.query_one("#filters").display = self.query_one("#note").display = bool(every)
         empty = self.query_one("#empty", TextBlock)
-        empty.display = not listed
-        if not listed:
-            empty.show(_EMPTY)
-        live = sum(each.state in LIVE_STATES for each in listed)
-        counted = f"{len(listed)} run{'s' if len(listed) != 1 else ''}" + (f", {live} going on" if live else "")
-        lead = Content.assemble(("sluice", "bold $primary"), f" › Runs   {counted}   ", ("workspace ", "$muted"))
-        room = max(10, self.size.width - 2 - lead.cell_length)
-        title = Content.assemble(lead, inert_line(str(self.workspace), room, style="$muted"))
-        self.query_one("#title", TextBlock).show(title)
-        self._show_note()
+        empty.display = not shown
+        empty.show(_NONE_FIT if every else EMPTY)
+        self._show_filters(every)
+        self.show_here()
+
+    def _show_filters(self, every: list[Listed]) -> None:
+        settings = self.panel.settings
+        parts = [Part("f ", "bold $primary", "filter")]
+        for name, fits in FILTERS.items():
+            style = "bold reverse" if name == settings.runs_filter else ""
+            parts += [Part(f"{name} {sum(map(fits, every))}", style, f"use({name!r})"), Part("  ")]
+        parts += [Part(" O", "bold $primary", "order"), Part(f" {settings.runs_order} first  ", "$muted", "order")]
+        parts += [Part("/", "bold $primary", "search"), Part(f" {self._wanted or 'search'}", "$muted", "search")]
+        self.query_one("#filters", ClickLine).show_parts(parts)
+
+    def show_here(self) -> None:
+        """What there is to say of the run under the cursor."""
+        here, now_s, width = self.here, self.clock(), max(20, self.size.width - 2)
+        self.query_one("#note", TextBlock).show(note_lines(here, self.marked, now_s, width))
+        detail = self.query_one("#run-detail", TextBlock)
+        detail.show(run_detail(here, now_s, detail.content_size.width or 60) if here else Content(""))
         self.show_keys()
 
-    def _show_note(self) -> None:
-        here = self._here()
-        note = self.query_one("#note", TextBlock)
-        note.show(inert_line(_note(here), max(20, self.size.width - 2)) if here else Content(""))
 
-
-def _row(listed: Listed, now: float) -> Row:
-    summary = listed.summary
-    cells: list[Content | str] = [inert_line(listed.run.run_id, 60), STATES[listed.state].content()]
-    if summary is None:
-        return Row(listed.run.run_id, (*cells, "–", "–", "–", "–", "–", "–", ""))
-    done = Content.assemble(bar(summary.progress, 8), f" {100 * summary.progress:3.0f} %")
-    decision = DECISIONS[summary.decision].content(bold=True) if summary.decision in DECISIONS else Content("–")
-    eta = clock_duration(summary.eta_s) if summary.eta_s is not None and listed.state in LIVE_STATES else "–"
-    since = age(now - utc_seconds(summary.created_at)) if summary.created_at else "–"
-    return Row(
-        listed.run.run_id,
-        (*cells, summary.stage, f"{100 * summary.progress:.0f} %", done, eta, decision, since, inert_line(summary.detail, 120)),
-    )
-
-
-def _note(listed: Listed) -> str:
-    """One sentence on the row under the cursor."""
-    summary = listed.summary
-    if listed.state == "interrupted":
-        return "no live supervisor: r resumes from the last checkpoint"
-    if summary is None:
-        return "not started yet: r starts it"
-    detail = f"blocked by {summary.detail}" if listed.state == "blocked" and summary.detail else summary.detail
-    where = f"step {summary.step} of {summary.steps}" if summary.step is not None and summary.steps else ""
-    flags = f"flags {', '.join(summary.flags)}" if summary.flags else ""
-    return " · ".join(text for text in (detail, where, flags, summary.note) if text) or f"{listed.run.path}"
-
-
-_EMPTY = Content.assemble(
-    ("No runs yet.\n\n", "bold"),
-    ("D", "bold $primary"), "  starts the demo: gates, QLoRA training and a real verdict on a small\n"
-    "   embedded model, in about a minute, without a GPU or a network.\n\n",
-    ("n", "bold $primary"), "  starts a run on a model and a dataset of your own, by its sluice.toml.\n"
-    "   In a shell, this writes a commented one to fill in:\n\n",
-    ("      sluice init mine\n", "$secondary"),
-    ("      $EDITOR mine/sluice.toml\n\n", "$secondary"),
-    ("A run stands here from then on, and goes on when you close the terminal.", "$muted"),
+_NONE_FIT = Content.assemble(
+    ("No run fits.\n\n", "bold"), ("f", "bold $primary"), "  takes the next filter.\n", ("/", "bold $primary"), "  changes the search."
 )  # fmt: skip

@@ -10,12 +10,13 @@ from textual.containers import Container
 from textual.content import Content
 
 from app.figures import clock_duration, count, gibibytes, memory_size, rate
-from app.following import RunView, utc_seconds
+from app.following import RunView
 from app.inert import inert_line
 from app.screens.pane import Pane
 from app.state_words import RISKS
 from app.widgets.line import TextBlock, rule
 from engine.protocol.events import Memory, StepTrained
+from engine.protocol.listing import utc_seconds
 from engine.protocol.run_state import LogLine, RunState
 
 if TYPE_CHECKING:

@@ -13,10 +13,15 @@ class KeyFooter(ClickLine):
 
     DEFAULT_CSS = "KeyFooter { dock: bottom; height: 1; background: $panel; color: $foreground; padding: 0 1; }"
 
-    def show_keys(self, keys: Sequence[Key]) -> None:
-        """Show the first six of `keys` and the ones that always work."""
+    def show_keys(self, keys: Sequence[Key], *, writing: bool = False) -> None:
+        """Show the first six of `keys`, the one that leaves always among them, and the one for help.
+
+        While a person is `writing`, letters are text: only keys that still work are shown.
+        """
         parts: list[Part] = []
-        for key in [key for key in keys if key.footer][:MOST]:
+        wanted = [key for key in keys if key.footer and not (writing and len(key.shown) == 1)]
+        leave = [key for key in wanted if key.action == "app.leave"][:1]
+        for key in [*[key for key in wanted if key not in leave][: MOST - len(leave)], *leave]:
             parts += [Part(key.shown, "bold $primary", key.action), Part(f" {key.label}  ", "", key.action)]
-        parts += [Part("?", "bold $primary", "app.keys"), Part(" Keys", "", "app.keys")]
+        parts += [Part("F1" if writing else "?", "bold $primary", "app.keys"), Part(" Keys", "", "app.keys")]
         self.show_parts(parts)

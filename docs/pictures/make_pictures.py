@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from app.following import utc_seconds
 from app.panel import Panel
 from app.screens.run import TABS, RunScreen
 from engine.protocol.journal_tail import JournalTail
+from engine.protocol.listing import utc_seconds
 from engine.protocol.runs import RunFolder, runs_folder, workspace_of
 
 SETTLED_S = 10.0

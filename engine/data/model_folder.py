@@ -53,7 +53,19 @@ def open_model_folder(name: str, *, allow_instruction_tuned: bool) -> ModelFolde
 
     Raises: ModelError with every problem found.
     """
-    path = _resolve(name)
+    found, problems = examine_model_folder(resolve_model(name), name)
+    if found.instruction_tuned and not allow_instruction_tuned:
+        problems.append(
+            f"{found.path}: looks instruction-tuned ({found.instruction_tuned}); sluice trains base models: take the base model, "
+            "or set model.allow_instruction_tuned = true (shown as RELAXED in the verdict)"
+        )
+    if problems:
+        raise ModelError(*problems)
+    return found
+
+
+def examine_model_folder(path: Path, name: str) -> tuple[ModelFolder, list[str]]:
+    """What is in the folder, usable or not, and everything that speaks against using it but for being instruction-tuned."""
     problems: list[str] = []
     config = _read_json(path / "config.json", problems, required=True)
     generation = _read_json(path / "generation_config.json", problems, required=False)
@@ -65,14 +77,7 @@ def open_model_folder(name: str, *, allow_instruction_tuned: bool) -> ModelFolde
     files = sorted({*weights, *path.glob("*.json"), *(path / file for file in _TOKENIZER_PARTS if (path / file).is_file())})
     problems += [problem for file in files if (problem := _unfetched(file) or _cut_short(file))]
     tuned = _looks_tuned(path, name, config, generation)
-    if tuned and not allow_instruction_tuned:
-        problems.append(
-            f"{path}: looks instruction-tuned ({tuned}); sluice trains base models: take the base model, "
-            "or set model.allow_instruction_tuned = true (shown as RELAXED in the verdict)"
-        )
-    if problems:
-        raise ModelError(*problems)
-    return ModelFolder(path, name, config, generation, tuple(weights), tuple(files), tuned)
+    return ModelFolder(path, name, config, generation, tuple(weights), tuple(files), tuned), problems
 
 
 def read_model_config(name: str) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def read_model_config(name: str) -> dict[str, Any]:
     Raises: ModelError where there is none that can be read.
     """
     problems: list[str] = []
-    config = _read_json(_resolve(name) / "config.json", problems, required=True)
+    config = _read_json(resolve_model(name) / "config.json", problems, required=True)
     if problems:
         raise ModelError(*problems)
     return config
@@ -98,7 +103,7 @@ class TuningSigns:
 def tuning_signs(name: str) -> TuningSigns:
     """The signs in the folder that `model.path` means; by the name alone where there is no folder. Problems are left to `open_model_folder`."""
     try:
-        path = _resolve(name)
+        path = resolve_model(name)
     except ModelError:
         return TuningSigns(tuned_name(name))
     config, generation, tokenizer = (
@@ -115,7 +120,11 @@ def tuned_name(name: str) -> str:
     return f"the name {called!r} says {match.group(1)!r}" if match else ""
 
 
-def _resolve(name: str) -> Path:
+def resolve_model(name: str) -> Path:
+    """The folder that a name means, whatever is in it.
+
+    Raises: ModelError where there is none.
+    """
     if not name:
         raise ModelError("model.path is empty; set it to the folder of a base model (config.json, *.safetensors, tokenizer)")
     path = Path(name).expanduser()

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,31}$"
 Severity = Literal["hard", "advisory"]
 
 
@@ -21,9 +22,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class RunTable(Table, frozen=True):
     """The run as a whole."""
 
-    name: Annotated[
-        str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", description="short name; becomes part of the run's folder name")
-    ] = "sft"
+    name: Annotated[str, Meta(pattern=NAME_PATTERN, description="short name; becomes part of the run's folder name")] = "sft"
     profile: Annotated[
         Literal["stage1", "external"],
         Meta(

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from engine.protocol.config import Config, Table
+from engine.protocol.config import NAME_PATTERN, Config, Table
 from engine.protocol.errors import ConfigError
 from engine.protocol.gates import GATE_IDS
 
@@ -44,9 +44,19 @@ def load_config(path: Path, *, inputs_must_exist: bool = True) -> Config:
         raw = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}; mend that line, or write a fresh file with `sluice init`") from None
-    lines, where = KeyLines(source), str(path)
+    return checked_config(raw, path.absolute().parent, source=source, where=str(path), inputs_must_exist=inputs_must_exist)
+
+
+def checked_config(
+    raw: dict[str, Any], base: Path, *, source: str = "", where: str = "config", inputs_must_exist: bool = True
+) -> Config:
+    """A checked `Config` from parsed TOML with its paths made absolute against `base`.
+
+    Raises: ConfigError as `load_config`.
+    """
+    lines = KeyLines(source)
     config, problems = _parsed(raw, lines, where)
-    resolved, missing = _with_absolute_paths(config, path.absolute().parent, lines=lines, where=where)
+    resolved, missing = _with_absolute_paths(config, base, lines=lines, where=where)
     problems += missing if inputs_must_exist else []
     if problems:
         raise ConfigError(*problems)
@@ -97,13 +107,46 @@ def dump_config(config: Config, *, comments: bool = True) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def changed_keys(before: Config, after: Config) -> tuple[str, ...]:
-    """`table.key` of the settings that differ, with both values: `train.lr was 0.0002 and is 0.001`."""
+class Difference(msgspec.Struct, frozen=True):
+    """A setting that differs, `table.key`, with both values as TOML."""
+
+    key: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.key} was {self.before} and is {self.after}"
+
+
+def differences(before: Config, after: Config) -> tuple[Difference, ...]:
+    """The settings that differ, in the order of the file."""
     return tuple(
-        f"{table}.{key} was {_toml(old)} and is {_toml(new)}"
+        Difference(f"{table}.{key}", _toml(old), _toml(new))
         for table in _fields(Config)
         for key in _fields(type(getattr(before, table)))
         if (old := getattr(getattr(before, table), key)) != (new := getattr(getattr(after, table), key))
+    )
+
+
+def known_keys() -> tuple[str, ...]:
+    """`table.key` of every setting, in the order of the file."""
+    return tuple(f"{table}.{key}" for table, kind in _fields(Config).items() for key in _fields(kind))
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting: `table.key`, its value as TOML, and what it means."""
+
+    key: str
+    value: str
+    meaning: str
+
+
+def described(config: Config) -> tuple[Setting, ...]:
+    """Every setting, in the order of the file."""
+    return tuple(
+        Setting(f"{table}.{key}", _toml(getattr(getattr(config, table), key)), _description(kind))
+        for table, fields in _fields(Config).items()
+        for key, kind in _fields(fields).items()
     )
 
 
@@ -206,6 +249,7 @@ def _table(kind: type[Table], table: str, content: dict[str, Any], lines: KeyLin
 
 def _expected(message: str) -> str:
     text = message.split(" - at ")[0].replace("`", "")
+    text = text.replace(f"str matching regex '{NAME_PATTERN}'", "1 to 32 lower-case letters, digits, dots, dashes or underscores")
     text = re.sub(r"^Expected ", "must be ", text)
     text = re.sub(r", got (.+)$", r" (found \1)", text)
     return text[0].lower() + text[1:]

@@ -20,14 +20,16 @@ def apply(state: RunState, event: ev.Event, stamp: Stamp | None = None) -> None:
     """Fold one event into `state`; `stamp` gives the log its time and the ages their clock."""
     if stamp is not None:
         state.last_t, state.last_mono_s = stamp.t, stamp.mono_s
-    handler = _HANDLERS.get(type(event))
+    before, handler = state.state, _HANDLERS.get(type(event))
     if handler is not None:
         handler(state, event)
+    if state.state != before or not state.state_since:
+        state.state_since = state.last_t
     shown = log_line(event)
     if shown is not None:
         state.log.append(LogLine(state.last_t, *shown))
     if type(event) in ev.WORKER_EVENTS:
-        state.worker_event_mono_s = state.last_mono_s
+        state.worker_event_mono_s, state.worker_heard_at = state.last_mono_s, state.last_t
 
 
 def replay(stamped: Iterable[tuple[Stamp, ev.Event]]) -> RunState:

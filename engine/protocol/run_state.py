@@ -78,7 +78,9 @@ class RunState:
         self.last_t = ""
         self.last_mono_s = 0.0
         self.worker_event_mono_s: float | None = None
+        self.worker_heard_at = ""
         self.state: State = "draft"
+        self.state_since = ""
         self.before_disk_full: State = "draft"
         self.stage: ev.Stage = "gates"
         self.stages_done: dict[str, float] = {}

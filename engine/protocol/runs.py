@@ -185,7 +185,10 @@ class LaunchRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """state.json: one run at a glance, rewritten every 5 s by its supervisor. Times are UTC ISO 8601; `progress` is 0..1."""
+    """state.json: one run at a glance, rewritten every 5 s by its supervisor. Times are UTC ISO 8601; `progress` is 0..1.
+
+    `since` is when it came into its state, `heard_at` when its worker last said something, `behind` whom it waits for on the GPU.
+    """
 
     run_id: str
     name: str
@@ -201,6 +204,12 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
     step: int | None = None
     steps: int | None = None
+    parent: str | None = None
+    behind: str = ""
+    since: str = ""
+    heard_at: str = ""
+    loaded_bytes: int | None = None
+    load_total_bytes: int | None = None
 
 
 def workspace(environ: dict[str, str] | None = None) -> Path:
@@ -262,7 +271,7 @@ def find_run(name: str, root: Path) -> RunFolder:
     if name == "last" and runs:
         return runs[0]
     exact = [run for run in runs if run.run_id == name]
-    matches = exact or [run for run in runs if run.run_id.startswith(name) or name_in_id(run.run_id).startswith(name)]
+    matches = exact or [run for run in runs if any(known.startswith(name) for known in (run.run_id, *_names(run)))]
     if len(matches) == 1:
         return matches[0]
     known = ", ".join(run.run_id for run in (matches or runs)[:8])
@@ -271,6 +280,12 @@ def find_run(name: str, root: Path) -> RunFolder:
     raise RunFolderError(
         f"run {name!r}: there is none in {runs_folder(root)}; {f'known are {known}' if known else 'no run was made yet'}"
     )
+
+
+def _names(run: RunFolder) -> tuple[str, ...]:
+    """What people may call it: the name in its id, and the one it was given since."""
+    summary = read_summary(run)
+    return (name_in_id(run.run_id), *((summary.name,) if summary else ()))
 
 
 def read_summary(run: RunFolder) -> RunSummary | None:

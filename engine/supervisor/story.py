@@ -16,6 +16,7 @@ from engine.protocol.codec import Stamp
 from engine.protocol.commands import utc_now
 from engine.protocol.errors import DiskFullError, DisplacedError
 from engine.protocol.journal_tail import JournalTail
+from engine.protocol.labels import read_labels
 from engine.protocol.run_fold import apply
 from engine.protocol.run_state import RunState
 from engine.protocol.runs import OWNER_BEAT_S, RunFolder, RunSummary, name_in_id, read_summary
@@ -108,15 +109,16 @@ class Story:
 
     def _summary(self) -> RunSummary:
         # note and name belong to people, who may change them while the run lives
-        before = read_summary(self._run)
+        given = read_labels(self._run) or read_summary(self._run)
         with self._lock:
             made = summary_of(self._state, self._run.run_id)
-        return made if before is None else msgspec.structs.replace(made, note=before.note, name=before.name or made.name)
+        return made if given is None else msgspec.structs.replace(made, note=given.note, name=given.name or made.name)
 
 
 def summary_of(state: RunState, run_id: str) -> RunSummary:
     """What lists of runs show of `state`."""
     step, verdict = state.last_step, state.verdict
+    load = state.load_progress if state.state == "loading" else None
     return RunSummary(
         run_id=run_id,
         name=state.created.name if state.created else name_in_id(run_id),
@@ -131,6 +133,12 @@ def summary_of(state: RunState, run_id: str) -> RunSummary:
         detail=state.detail,
         step=step.step if step else None,
         steps=step.steps if step else None,
+        parent=state.created.parent if state.created else None,
+        behind=state.behind if state.state == "queued" else "",
+        since=state.state_since,
+        heard_at=state.worker_heard_at,
+        loaded_bytes=load.done_bytes if load else None,
+        load_total_bytes=load.total_bytes if load else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.panel import Panel
+from engine.protocol.runs import RunFolder
 
 
 def _load(path: Path) -> ModuleType:
@@ -56,6 +58,19 @@ def workspace(tmp_path: Path) -> Path:
     for name in journals.SCENES:
         journals.make_scene(root, name)
     return root
+
+
+@pytest.fixture
+def copied(scene_of: Callable[[str], Any], tmp_path: Path) -> Callable[[str], RunFolder]:
+    """A scene's run in a workspace of this test's own."""
+
+    def copy(name: str) -> RunFolder:
+        source = scene_of(name).run.path
+        run = RunFolder(tmp_path / "w" / "checkpoints" / "stage1_sft" / source.name)
+        shutil.copytree(source, run.path)
+        return run
+
+    return copy
 
 
 @pytest.fixture

@@ -1,92 +1,19 @@
-"""What the panel starts, signs and writes: the new-run dialog, the signature, exports."""
+"""What the panel signs and writes: the signature, exports."""
 
 import csv
-import shutil
-from pathlib import Path
 
 import pytest
-from textual.widgets import Input
 
 from app.engine_calls import start_run
 from app.exporting import as_csv, as_markdown, export_table
 from app.panel import Panel
 from app.screens.items import ItemsScreen
-from app.screens.new_run import NewRun
-from app.screens.run import RunScreen
-from app.screens.runs import RunsScreen
 from app.widgets.row_table import RowTable
 from engine.protocol.errors import EngineError
 from engine.protocol.evaluation import decode_evaluation
 from engine.protocol.runs import RunFolder
 
 SIZE = (80, 24)
-
-
-@pytest.fixture
-def copied(scene_of, tmp_path):
-    """A scene's run in a workspace of this test's own."""
-
-    def copy(name: str) -> RunFolder:
-        source = scene_of(name).run.path
-        run = RunFolder(tmp_path / "w" / "checkpoints" / "stage1_sft" / source.name)
-        shutil.copytree(source, run.path)
-        return run
-
-    return copy
-
-
-async def test_a_new_run_shows_every_problem_beside_the_field_and_keeps_what_was_written(tmp_path, shown, until):
-    (tmp_path / "sluice.toml").write_text("[train]\nlr = -1.0\nepochz = 2\n", "utf-8")
-    panel = Panel(tmp_path / "w")
-    async with panel.run_test(size=SIZE) as pilot:
-        await pilot.press("n")
-        await until(pilot, lambda: isinstance(panel.screen, NewRun) and panel.screen.query_one(Input).has_focus)
-        panel.screen.query_one(Input).value = str(tmp_path)
-        await pilot.press("enter")
-        await until(pilot, lambda: "epochz" in shown(panel))
-        text = shown(panel)
-        assert "train.lr is -1.0" in text and "sluice.toml" in text
-        assert panel.screen.query_one(Input).value == str(tmp_path) and panel.screen.query_one(Input).has_focus
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(panel.screen, RunsScreen))
-
-
-async def test_many_problems_can_be_read_to_the_last_by_keyboard(tmp_path, shown, until):
-    keys = "".join(f"unknown_{number:02} = 1\n" for number in range(20))
-    (tmp_path / "sluice.toml").write_text(f"[train]\n{keys}", "utf-8")
-    panel = Panel(tmp_path / "w")
-    async with panel.run_test(size=SIZE) as pilot:
-        await pilot.press("n")
-        await until(pilot, lambda: isinstance(panel.screen, NewRun) and panel.screen.query_one(Input).has_focus)
-        panel.screen.query_one(Input).value = str(tmp_path)
-        await pilot.press("enter")
-        await until(pilot, lambda: "unknown_00" in shown(panel) and panel.screen.query_one(Input).has_focus)
-        assert "data.held_out" not in shown(panel) and "Cancel" in shown(panel)
-        await pilot.press("tab", "end")
-        await until(pilot, lambda: "data.held_out is missing" in shown(panel))
-
-
-async def test_a_path_starts_its_run_and_opens_it(copied, until, monkeypatch, tmp_path):
-    run, asked = copied("blocked"), []
-    monkeypatch.setattr("app.screens.new_run.start_run", lambda path, root: asked.append((path, root)) or run)
-    panel = Panel(tmp_path / "w")
-    async with panel.run_test(size=SIZE) as pilot:
-        await pilot.press("n", *"mine", "enter")
-        await until(pilot, lambda: isinstance(panel.screen, RunScreen) and panel.screen.tab == "gates")
-        assert asked == [(Path("mine"), tmp_path / "w")]
-
-
-async def test_without_a_path_the_dialog_offers_the_demo(copied, shown, until, monkeypatch, tmp_path):
-    run, asked = copied("base"), []
-    monkeypatch.setattr("app.screens.new_run.start_demo", lambda root: asked.append(root) or run)
-    panel = Panel(tmp_path / "w")
-    async with panel.run_test(size=SIZE) as pilot:
-        await pilot.press("n", "enter")
-        await until(pilot, lambda: "Enter again starts the demo" in shown(panel))
-        assert not asked
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(panel.screen, RunScreen))
-    assert asked == [tmp_path / "w"]
 
 
 def test_problems_of_the_command_line_come_one_each(tmp_path):
@@ -120,7 +47,7 @@ async def test_the_table_in_sight_is_exported_whole_and_private(copied, shown, u
     async with panel.run_test(size=SIZE, notifications=True) as pilot:
         await until(pilot, lambda: isinstance(panel.focused, RowTable))
         await pilot.press("x")
-        await until(pilot, lambda: (run.path / "exports" / "report.md").is_file() and "exports" in shown(panel))
+        await until(pilot, lambda: (run.path / "exports" / "report.md").is_file() and "rows written" in shown(panel))
         rows = list(csv.reader((run.path / "exports" / "report.csv").open()))
         assert rows[0] == [
             "type †guarded",

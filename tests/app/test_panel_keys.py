@@ -36,7 +36,7 @@ async def test_an_empty_workspace_says_what_to_press(tmp_path, shown, until):
     async with panel.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "No runs yet" in shown(panel))
         text = shown(panel)
-        assert "D  starts the demo" in text and "n  starts a run" in text and "sluice init mine" in text
+        assert "D  starts the demo" in text and "n  starts a run" in text and "0 runs" in text and str(tmp_path)[:20] in text
 
 
 async def test_enter_opens_a_run_and_zero_goes_back(workspace, shown, until):
@@ -298,3 +298,18 @@ def test_settings_that_cannot_be_read_are_defaults(tmp_path):
     assert save_settings(tmp_path, PanelSettings(theme="light")) == ""
     assert msgspec.json.decode(settings_path(tmp_path).read_bytes())["theme"] == "light"
     assert settings_path(tmp_path).stat().st_mode & 0o077 == 0
+
+
+async def test_every_key_of_a_screen_that_works_is_in_the_palette_and_in_the_help(workspace, shown, until):
+    panel = Panel(workspace)
+    async with panel.run_test(size=(120, 60)) as pilot:
+        await until(pilot, lambda: panel.screen.query_one(RowTable).key is not None)
+        working = panel.screen.working_keys()
+        titles = [command.title for command in panel.get_system_commands(panel.screen)]
+        assert {key.label for key in working} <= set(titles)
+        assert {"Rename…", "Note…", "Pack", "Rerun…", "Compare", "Filter", "Order", "Search", "Export list", "Copy"} <= set(
+            titles
+        )
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(panel.screen, HelpScreen))
+        assert all(key.label in shown(panel) for key in working)

@@ -3,11 +3,11 @@
 import pytest
 
 from app.figures import age, clock_duration, p_value, percent, percent_interval, points
-from app.following import SILENT_AFTER_S, shown_state, utc_seconds
 from app.keys import Key, bindings
 from app.widgets.bars import bar
 from app.widgets.forest import axis, forest_row, shared_scale
 from app.widgets.status_line import status_line
+from engine.protocol.listing import SILENT_AFTER_S, shown_state, utc_seconds
 
 
 def test_figures_have_sensible_digits_and_undefined_is_a_dash():

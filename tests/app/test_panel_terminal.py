@@ -1,5 +1,6 @@
 """The panel in a real pseudo-terminal, read by a terminal emulator."""
 
+import base64
 import re
 import signal
 import sys
@@ -11,6 +12,12 @@ from tests.terminal import Terminal
 LAUNCH = "import sys; from pathlib import Path; from app.panel import run_panel; from engine.protocol.runs import RunFolder; run_panel(Path(sys.argv[1]), RunFolder(Path(sys.argv[2])) if len(sys.argv) > 2 else None)"
 
 FULL_BYTES = 4000
+F9 = "\x1b[20~"
+
+
+def colour_codes(raw: bytes) -> set[int]:
+    """Every parameter of an SGR sequence that was sent."""
+    return {int(code) for found in re.findall(rb"\x1b\[([0-9;]*)m", raw) for code in found.split(b";") if code}
 
 
 @pytest.fixture
@@ -65,6 +72,67 @@ def test_no_colour_and_no_unicode_where_they_are_not_wanted(terminal, scene_of, 
     panel.until("smooth")
     panel.press("q")
     panel.end()
-    codes = {code for found in re.findall(rb"\x1b\[([0-9;]*)m", panel.raw) for code in found.split(b";") if code}
-    assert not {code for code in codes if int(code) >= 30}, "colour codes were sent under NO_COLOR"
+    assert not {code for code in colour_codes(panel.raw) if code >= 30}, "colour codes were sent under NO_COLOR"
     assert panel.raw.isascii()
+
+
+def test_the_list_and_the_form_in_a_poor_terminal(terminal, workspace):
+    panel = terminal(str(workspace), TERM="screen", LANG="C", NO_COLOR="1")
+    text = panel.until("0314-0900-go-a7f4")
+    assert "+ finished" in text and "x NO-GO" in text and text.isascii()
+    panel.press("n")
+    panel.until("training file")
+    panel.press(f"{workspace}/none\r")
+    panel.until("x ")
+    panel.press(F9)
+    panel.until("0314-0900-go-a7f4")
+    panel.press("?")
+    panel.until("Keys that work now")
+    panel.press("qq")
+    panel.end()
+    assert not {code for code in colour_codes(panel.raw) if code >= 30}, "colour codes were sent under NO_COLOR"
+    assert panel.raw.isascii()
+
+
+def test_every_step_of_a_rerun_works_without_function_keys_or_escape(terminal, workspace, scene_of):
+    run = workspace / "checkpoints" / "stage1_sft" / scene_of("go").run.run_id
+    panel = terminal(str(workspace))
+    panel.until(run.name)
+    panel.press("/")
+    panel.until("F1 Keys")
+    panel.press("go")
+    panel.press("\r")
+    panel.until("R Rerun")
+    panel.press("R")
+    panel.until("nothing changed yet")
+    panel.press("/")
+    panel.until("F1 Keys")
+    panel.press("seed\r")
+    panel.until("Launch")
+    panel.press("\r")
+    panel.until("F1 Keys")
+    panel.press("\x7f")
+    panel.until("Enter takes it")
+    panel.press("7\r")
+    panel.until("1 changed")
+    panel.press("l")
+    panel.until("0 → 7")
+    panel.press("n")
+    panel.until("1 changed")
+    panel.press("b")
+    panel.until("c Compare")
+    panel.press("q")
+    assert panel.end() == 0
+
+
+def test_a_copied_screen_goes_out_as_osc_52_and_into_a_file(terminal, workspace):
+    panel = terminal(str(workspace))
+    panel.until("0314-0900-go-a7f4")
+    panel.press("y")
+    panel.until("copied.txt")
+    copied = (workspace / "exports" / "copied.txt").read_text()
+    assert "| 0314-0900-go-a7f4 |" in copied and str(workspace) in copied
+    sent = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)", panel.raw)
+    assert sent is not None and base64.b64decode(sent[1]).decode() == copied.rstrip("\n")
+    panel.press("q")
+    panel.end()

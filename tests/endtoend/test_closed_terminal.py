@@ -16,6 +16,7 @@ from tests.terminal import Terminal
 pytestmark = pytest.mark.xdist_group("endtoend")
 STALL_KEYS = "t1t2t3t4" * 20
 STALLED_STEPS = 8
+UP, F6 = "\x1b[A", "\x1b[17~"
 
 
 @pytest.fixture
@@ -39,8 +40,13 @@ def start_in_panel(terminal: Terminal, job: Path) -> RunFolder:
     before = {run.run_id for run in list_runs(workspace)}
     terminal.until("n New")
     terminal.press("n")
-    terminal.until("path of a sluice.toml")
+    terminal.until("F2 Pick")
+    terminal.press(UP)
+    # the line of the file has nothing to pick
+    terminal.until("\n F3 Settings")
     terminal.press(f"{job}\r")
+    terminal.until("filled in below")
+    terminal.press(F6)
     terminal.until("1 Gates")
     (made,) = (run for run in list_runs(workspace) if run.run_id not in before)
     return made

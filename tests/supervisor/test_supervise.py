@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from engine.protocol import events as ev
+from engine.protocol.labels import labels_file
 from engine.protocol.runs import RunFolder, read_owner, read_summary, start_ticks
 from engine.store.run_plan import read_run_plan
 
@@ -357,6 +358,15 @@ def test_note_and_name_given_by_a_person_survive(driven: Driven):
     assert driven.finish() == 0
     driven.run.state.write_text(json.dumps({**json.loads(driven.run.state.read_bytes()), "note": "keep", "name": "mine"}))
     assert driven.finish("sft") == 0
+    summary = read_summary(driven.run)
+    assert summary is not None
+    assert (summary.note, summary.name) == ("keep", "mine")
+
+
+def test_labels_outlive_a_heartbeat_that_had_read_the_state_before(driven: Driven):
+    assert driven.finish("gates") == 0
+    labels_file(driven.run).write_text('{"name":"mine","note":"keep"}')
+    assert driven.finish() == 0
     summary = read_summary(driven.run)
     assert summary is not None
     assert (summary.note, summary.name) == ("keep", "mine")
