@@ -56,7 +56,7 @@ class Panel(App[None]):
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS)]
-    repaint_s = 0.4
+    repaint_s = 0.5
 
     def __init__(
         self, root: Path, run: RunFolder | None = None, *, ascii_only: bool = False, clock: Callable[[], float] = time.time

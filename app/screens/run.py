@@ -58,6 +58,7 @@ class RunScreen(PanelScreen):
         self.follower = RunFollower(run, clock)
         self.tab = tab if tab in TABS else ""
         self._painted: tuple[int, str, int, tuple[tuple[int, int], ...]] | None = None
+        self._panes: dict[str, Pane] = {}
 
     def compose(self) -> ComposeResult:
         """Tabs, the pane in sight, status, keys."""
@@ -96,7 +97,8 @@ class RunScreen(PanelScreen):
     @property
     def pane(self) -> Pane | None:
         """The tab in sight."""
-        return next((pane for pane in self.query(Pane) if pane.id == self.tab and pane.ready), None)
+        pane = self._panes.get(self.tab)
+        return pane if pane is not None and pane.ready else None
 
     def all_keys(self) -> list[Key]:
         """The pane's keys before those of the run."""
@@ -141,11 +143,11 @@ class RunScreen(PanelScreen):
 
     async def _show_tab(self, tab: str, *, remember: bool = True) -> None:
         self.tab = tab
-        panes = self.query_one("#panes", Container)
-        if not panes.query(f"#{tab}"):
-            await panes.mount(make_pane(tab))
-        for pane in self.query(Pane):
-            pane.display = pane.id == tab
+        if tab not in self._panes:
+            self._panes[tab] = make_pane(tab)
+            await self.query_one("#panes", Container).mount(self._panes[tab])
+        for name, pane in self._panes.items():
+            pane.display = name == tab
         self.tick()
         # children get their sizes one layout later than the pane
         self.set_timer(SETTLE_S, self.tick)

@@ -1,4 +1,5 @@
-"""The loss curve on textual-plotext: raw, smoothed, dev loss and its best point; drawn at most once a second.
+"""The loss curve on textual-plotext: raw, smoothed, dev loss and its best point; drawn at most once a second, and only once the newest
+step lies a dot further.
 
 It is imported when the Train tab first has something to draw. It refuses to draw more points than the screen has dots.
 """
@@ -18,6 +19,7 @@ from engine.protocol.events import DevEvaluated
 from engine.protocol.run_state import StepPoint
 
 PAUSE_S = 1.0
+LONGEST_PAUSE_S = 10.0
 _DOTS_A_CELL = 2
 
 
@@ -32,7 +34,8 @@ class LossChart(Widget):
         self._points: Sequence[StepPoint] = ()
         self._dev: Sequence[DevEvaluated] = ()
         self._steps = 0
-        self._drawn_at_s = -PAUSE_S
+        self._drawn_at_s = -LONGEST_PAUSE_S
+        self._drawn: tuple[int, int, int] = (0, 0, 0)
         self._later: Timer | None = None
 
     def show(self, points: Sequence[StepPoint], dev: Sequence[DevEvaluated], steps: int) -> None:
@@ -40,14 +43,22 @@ class LossChart(Widget):
         if (len(points), points[-1:], len(dev), steps) == (len(self._points), self._points[-1:], len(self._dev), self._steps):
             return
         self._points, self._dev, self._steps = list(points), list(dev), steps
-        wait = self._drawn_at_s + PAUSE_S - time.monotonic()
+        pause = PAUSE_S if self._moved() else LONGEST_PAUSE_S
+        wait = self._drawn_at_s + pause - time.monotonic()
         if wait <= 0:
             self._draw()
-        elif self._later is None:
+        elif self._later is None and pause == PAUSE_S:
             self._later = self.set_timer(wait, self._draw)
+
+    def _moved(self) -> bool:
+        """Whether a drawing would show more than the last one: another dot of the curve, another dev loss, another axis."""
+        last, dev, steps = self._drawn
+        dot = self._steps / max(1, self.size.width * _DOTS_A_CELL)
+        return (dev, steps) != (len(self._dev), self._steps) or not last <= self._points[-1].step < last + dot
 
     def _draw(self) -> None:
         self._later, self._drawn_at_s = None, time.monotonic()
+        self._drawn = (self._points[-1].step, len(self._dev), self._steps)
         self.refresh()
 
     def render(self) -> Text:
