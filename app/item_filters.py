@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from engine.protocol.arms import ItemPair
+from engine.protocol.arms import AnsweredItem
 
 FILTERS: dict[str, tuple[str, Callable[[bool | None, bool | None], bool]]] = {
     "all": ("all items", lambda base, sft: True),
@@ -14,19 +14,29 @@ FILTERS: dict[str, tuple[str, Callable[[bool | None, bool | None], bool]]] = {
 }
 
 
-def chosen(pairs: Sequence[ItemPair], *, of_type: str | None, name: str, wanted: str) -> list[ItemPair]:
-    """The pairs of a type that pass the filter and hold `wanted` (any case) in id, instruction or a response."""
-    passes, needle = FILTERS[name][1], wanted.casefold()
-    return [
-        pair
-        for pair in pairs
-        if (of_type is None or of_type in pair.types)
-        and passes(pair.base.success, pair.sft.success)
-        and (not needle or any(needle in text.casefold() for text in (pair.id, pair.instruction, pair.base.text, pair.sft.text)))
-    ]
+def passes(item: AnsweredItem, name: str) -> bool:
+    """Whether a filter lets an item through; what compares the arms waits for both of them."""
+    if name == "all":
+        return True
+    return item.base is not None and item.sft is not None and FILTERS[name][1](item.base.success, item.sft.success)
 
 
-def counts(pairs: Sequence[ItemPair], of_type: str | None) -> dict[str, int]:
-    """How many pairs of a type each filter lets through."""
-    mine = [pair for pair in pairs if of_type is None or of_type in pair.types]
-    return {name: sum(passes(pair.base.success, pair.sft.success) for pair in mine) for name, (_, passes) in FILTERS.items()}
+def chosen(items: Sequence[AnsweredItem], *, of_type: str | None, name: str, wanted: str) -> list[AnsweredItem]:
+    """The items of a type that pass the filter and hold `wanted` (any case) in id, instruction or a response."""
+    needle = wanted.casefold()
+    return [item for item in items if _of(item, of_type) and passes(item, name) and (not needle or _holds(item, needle))]
+
+
+def counts(items: Sequence[AnsweredItem], of_type: str | None) -> dict[str, int]:
+    """How many items of a type each filter lets through."""
+    mine = [item for item in items if _of(item, of_type)]
+    return {name: sum(passes(item, name) for item in mine) for name in FILTERS}
+
+
+def _of(item: AnsweredItem, of_type: str | None) -> bool:
+    return of_type is None or of_type in item.types
+
+
+def _holds(item: AnsweredItem, needle: str) -> bool:
+    texts = (item.id, item.instruction, *(arm.text for arm in (item.base, item.sft) if arm is not None))
+    return any(needle in text.casefold() for text in texts)

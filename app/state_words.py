@@ -50,6 +50,7 @@ REASONS = {
     "undecided": Word("?", "undecided", "$warning"),
     "warn": Word("!", "warn", "$warning"),
 }
+NOT_YET = Word("·", "–", "$muted")
 _GATES = {
     "pass": Word("✓", "PASS", "$success"),
     "fail": Word("✗", "FAIL", "$error"),

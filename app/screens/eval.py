@@ -20,17 +20,20 @@ from app.state_words import outcome_word
 from app.widgets.bars import bar
 from app.widgets.line import TextBlock, rule
 from app.widgets.row_table import Column, Row, RowTable
-from engine.protocol.arms import arm_file
 from engine.protocol.events import Arm, ItemOutcome
-from engine.protocol.run_state import Pairs, RunState, pairs_of
+from engine.protocol.run_state import RunState, pairs_of
 
+ALL = ""
+"""Key of the row of all types together: no type has an empty name."""
 KEYS = (
-    Key(keys="i,enter", action="items", label="Items", help="The items of the type under the cursor with both responses."),
+    Key(keys="i,enter", action="items", label="Items", help="The items of the type under the cursor, as answered so far."),
+    Key(keys="slash", action="search", label="Search", help="Search in the items of the type under the cursor."),
+    Key(keys="f", action="lost", label="Lost", help="The items of the type under the cursor that only the base passes."),
     EXPORT,
 )
 COLUMNS = (
     Column(title="type († guarded)", width=0),
-    Column(title="done", width=6, right=True),
+    Column(title="done", width=9, right=True),
     Column(title="base %", width=7, right=True),
     Column(title="SFT %", width=7, right=True),
     Column(title="lost", width=5, right=True),
@@ -65,23 +68,15 @@ class EvalPane(Pane):
             Content("\n").join([*(arm_line(state, arm, width) for arm in ARMS), noise_line(state)])
         )
         self.query_one("#eval-pairs", TextBlock).show(pairs_content(state))
-        table = self.query_one(RowTable)
-        table.show(
-            [
-                _type_row(name, pairs, name in view.guarded, state.arms["base"].outcomes)
-                for name, pairs in pairs_by_type(state).items()
-            ]
-        )
+        self.query_one(RowTable).show(type_rows(state, view.guarded))
         last = self.query_one("#eval-last", TextBlock)
         last.show(last_items(state, self.width_of(last), max(2, last.size.height or 7)))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Items where both arms are on the disk."""
-        if action == "items":
-            return arm_file(self.view.run, "sft").is_file() and arm_file(self.view.run, "base").is_file()
-        if action == "export":
-            return bool(self.query_one(RowTable).rows)
-        return True
+        """Items once some are answered, the lost ones once both arms answer."""
+        if action == "lost":
+            return bool(self.view.state.arms["sft"].outcomes)
+        return bool(self.query_one(RowTable).rows) if action in ("items", "search", "export") else True
 
     def on_row_table_chosen(self, event: RowTable.Chosen) -> None:
         """Enter opens the items."""
@@ -90,9 +85,22 @@ class EvalPane(Pane):
 
     def action_items(self) -> None:
         """The items of the type under the cursor."""
+        self._open("all")
+
+    def action_search(self) -> None:
+        """The same, with the search open."""
+        self._open("all", search=True)
+
+    def action_lost(self) -> None:
+        """The lost ones of them."""
+        self._open("lost")
+
+    def _open(self, filter_name: str, *, search: bool = False) -> None:
         from app.screens.items import ItemsScreen
 
-        self.app.push_screen(ItemsScreen(self.view.run, of_type=self.query_one(RowTable).key))
+        key = self.query_one(RowTable).key
+        of_type = key or None
+        self.app.push_screen(ItemsScreen(self.view.run, of_type=of_type, filter_name=filter_name, search=search))
 
 
 def arm_line(state: RunState, arm: Arm, width: int) -> Content:
@@ -121,7 +129,10 @@ def noise_line(state: RunState) -> Content:
     names = {"repeat": "same batches", "rebatch": "other batches", "unpadded": "unpadded", "drift": "base again"}
     taken = [(name, state.noise_of(kind)) for kind, name in names.items()]
     said = " · ".join(f"{name} {found[0]}/{found[1]}" for name, found in taken if found)
-    return Content.styled(f"noise floor: {said} flipped" if said else "noise floor: not measured yet", "$muted")
+    noise = f"noise floor: {said} flipped" if said else "noise floor: not measured yet"
+    missed = {name: sum(outcome.success is None for outcome in arm.outcomes.values()) for name, arm in state.arms.items()}
+    unscored = f"   unscored: base {missed['base']}, SFT {missed['sft']}" if any(missed.values()) else ""
+    return Content.assemble((noise, "$muted"), (unscored, "$warning"))
 
 
 def pairs_content(state: RunState) -> Content:
@@ -135,7 +146,7 @@ def pairs_content(state: RunState) -> Content:
         Content.assemble(("             SFT pass     SFT fail", "$muted"), f"         rates on the {pairs.n:,} pairs{so_far}"),
         Content.assemble(("base pass  ", "$muted"), f"{pairs.both:>10,}     ", (f"{pairs.lost:>8,} lost", "$error"), f"      base {percent(base):>5} %"),
         Content.assemble(("base fail  ", "$muted"), (f"{pairs.won:>10,} won ", "$success"), f"{pairs.neither:>8,}     ",
-                         f"      SFT  {percent(sft):>5} %", (f"   unscored {pairs.unscored}", "$muted")),
+                         f"      SFT  {percent(sft):>5} %"),
     ]  # fmt: skip
     if not complete(state):
         lines.append(Content.styled("INTERIM: no p-value and no verdict until both arms are complete.", "bold $warning"))
@@ -151,7 +162,7 @@ def _one_arm(state: RunState) -> Content:
     share = sum(bool(outcome.success) for outcome in answered) / len(answered)
     so_far = "" if state.arms["base"].finished else " so far"
     return Content.assemble(
-        f"base alone{so_far}: {percent(share)} % of {count(len(answered))} items. Pairs come with the SFT arm, after training.\n",
+        f"base alone{so_far}: {percent(share)} % of {count(len(answered))} items; pairs come after training.\n",
         ("INTERIM: no p-value and no verdict until both arms are complete.", "bold $warning"),
     )
 
@@ -161,23 +172,39 @@ def complete(state: RunState) -> bool:
     return state.arms["base"].finished and state.arms["sft"].finished
 
 
-def pairs_by_type(state: RunState) -> dict[str, Pairs]:
-    """The 2×2 table of each type that an arm has answered, by name; before the SFT arm begins, of the base arm's types."""
+def type_rows(state: RunState, guarded: frozenset[str]) -> list[Row]:
+    """All types together, then each of them; before the SFT arm begins, the base arm's rates alone."""
     base, sft = state.arms["base"].outcomes, state.arms["sft"].outcomes
-    types = sorted({name for outcome in (sft or base).values() for name in outcome.types})
-    return {name: pairs_of(base, sft, name) for name in types}
+    if not base and not sft:
+        return []
+    by_type: dict[str, tuple[dict[str, ItemOutcome], dict[str, ItemOutcome]]] = {}
+    for place, outcomes in enumerate((base, sft)):
+        for outcome in outcomes.values():
+            for name in outcome.types:
+                by_type.setdefault(name, ({}, {}))[place][outcome.id] = outcome
+    total = len(base) if state.arms["base"].finished else None
+    rows = [_type_row(ALL, base, sft, total, guarded=False)]
+    for name in sorted(by_type):
+        mine = by_type[name]
+        rows.append(_type_row(name, *mine, len(mine[0]) if total is not None else None, guarded=name in guarded))
+    return rows
 
 
-def _type_row(name: str, pairs: Pairs, guarded: bool, base_outcomes: dict[str, ItemOutcome]) -> Row:
-    title = inert_line(f"{name} †" if guarded else name, 30)
+def _type_row(name: str, base: dict[str, ItemOutcome], sft: dict[str, ItemOutcome], total: int | None, *, guarded: bool) -> Row:
+    """`total`: items of the type, known once the base arm is complete."""
+    pairs = pairs_of(base, sft)
+    title = inert_line(f"{name or 'all types'}{' †' if guarded else ''}", 40, style="bold" if name == ALL else "")
     if not pairs.n:
-        scored = [outcome.success for outcome in base_outcomes.values() if name in outcome.types and outcome.success is not None]
-        alone = percent(sum(scored) / len(scored)) if scored else "–"
-        return Row(name, (title, str(len(scored)), alone, "–", "–", "–"))
-    base, sft = (pairs.both + pairs.lost) / pairs.n, (pairs.both + pairs.won) / pairs.n
-    lost = Content.styled(str(pairs.lost), "$error" if pairs.lost else "")
-    won = Content.styled(str(pairs.won), "$success" if pairs.won else "")
-    return Row(name, (title, str(pairs.n), percent(base), percent(sft), lost, won))
+        scored = [outcome.success for outcome in base.values() if outcome.success is not None]
+        return Row(name, (title, _of(len(base), None), percent(sum(scored) / len(scored)) if scored else "–", "–", "–", "–"))
+    lost = Content.styled(f"{pairs.lost:,}", "$error" if pairs.lost else "")
+    won = Content.styled(f"{pairs.won:,}", "$success" if pairs.won else "")
+    base_rate, sft_rate = (pairs.both + pairs.lost) / pairs.n, (pairs.both + pairs.won) / pairs.n
+    return Row(name, (title, _of(pairs.n + pairs.unscored, total), percent(base_rate), percent(sft_rate), lost, won))
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done:,}" if total is None else f"{done:,}/{total:,}"
 
 
 def last_items(state: RunState, width: int, lines: int) -> Content:

@@ -8,17 +8,25 @@ from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 
+from app.copying import copy_text
 from app.inert import inert, inert_line
 from app.keys import Key, bindings
 from app.screens.panel_screen import PanelScreen
 from app.state_words import outcome_word
 from app.widgets.key_footer import KeyFooter
 from app.widgets.line import TextBlock
-from engine.protocol.arms import ItemPair, ItemRecord
+from engine.protocol.arms import AnsweredItem, ItemRecord
+from engine.protocol.runs import RunFolder
 
 KEYS = (
     Key(keys="n,right", action="step(1)", label="Next", help="The next item of the list."),
     Key(keys="p,left", action="step(-1)", label="Previous", help="The item before."),
+    Key(
+        keys="y",
+        action="copy",
+        label="Copy",
+        help="The item as text to the clipboard (where the terminal takes it) and to a file.",
+    ),
     Key(keys="b,backspace,escape", action="back", label="Back", help="Back to the list."),
     Key(keys="q", action="app.leave", label="Leave", help="Leave the panel; every run goes on."),
 )
@@ -31,9 +39,9 @@ class ItemScreen(PanelScreen):
     KEYS = KEYS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS)]
 
-    def __init__(self, pairs: Sequence[ItemPair], index: int, on_back: Callable[[int], None]) -> None:
+    def __init__(self, run: RunFolder, pairs: Sequence[AnsweredItem], index: int, on_back: Callable[[int], None]) -> None:
         super().__init__()
-        self._pairs, self._index, self._on_back = pairs, index, on_back
+        self._run, self._pairs, self._index, self._on_back = run, pairs, index, on_back
 
     def compose(self) -> ComposeResult:
         """Title, instruction, responses side by side where there is room, keys."""
@@ -62,6 +70,11 @@ class ItemScreen(PanelScreen):
         self._on_back(self._index)
         self.app.pop_screen()
 
+    def action_copy(self) -> None:
+        """The item as it is shown, inert."""
+        blocks = [self.query_one(f"#{part}", TextBlock).text for part in ("title", "instruction", "base", "sft")]
+        copy_text(self.panel, self._run, "\n".join(blocks))
+
     def _show(self) -> None:
         pair = self._pairs[self._index]
         place = f"{self._index + 1} of {len(self._pairs)}"
@@ -75,8 +88,10 @@ class ItemScreen(PanelScreen):
         self.query_one("#sft", TextBlock).show(answer("SFT arm", pair.sft))
 
 
-def answer(name: str, record: ItemRecord) -> Content:
+def answer(name: str, record: ItemRecord | None) -> Content:
     """Outcome, length and why it ended, the response, the checks."""
+    if record is None:
+        return Content.assemble(("─ ", "$panel"), (name, "bold $secondary"), ("  has not answered it yet\n", "$muted"))
     word = outcome_word(record.success)
     ended = "cut at the limit" if record.stop == "length" else "ended by itself"
     parts: list[Content | tuple[str, str] | str] = [

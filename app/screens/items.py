@@ -1,8 +1,10 @@
 """Held-out items with both responses: filtered by outcome, searched, and one by one.
 
-The records are read by a thread, once. It refuses to judge: outcomes and reasons are those that were recorded.
+The records are read by a thread: once where both arms are complete, else again and again, the newest first. It refuses to judge: outcomes
+and reasons are those that were recorded.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -14,15 +16,15 @@ from textual.message import Message
 from textual.widgets import Input
 
 from app.exporting import Table, export_table
-from app.inert import inert_line
+from app.inert import inert, inert_line
 from app.item_filters import FILTERS, chosen, counts
 from app.keys import Key, bindings
 from app.screens.panel_screen import PanelScreen
-from app.state_words import outcome_word
+from app.state_words import NOT_YET, Word, outcome_word
 from app.widgets.key_footer import KeyFooter
 from app.widgets.line import ClickLine, Part, TextBlock
 from app.widgets.row_table import Column, Row, RowTable
-from engine.protocol.arms import ItemPair, items_with_outcomes
+from engine.protocol.arms import AnsweredItem, ItemRecord, answered_items, arm_file
 from engine.protocol.errors import SluiceError
 from engine.protocol.runs import RunFolder
 
@@ -53,11 +55,16 @@ COLUMNS = (
     Column(title="SFT response", width=0, from_width=110),
 )
 
+LOOK_S = 3.0
+MOST_ROWS = 2_000
+_LETTERS = {"all": "a ", "lost": "l ", "won": "w ", "neither": "n ", "unscored": "u "}
+_WORDS = {"neither": "both fail", "both": "both pass"}
+
 
 class ItemsRead(Message):
     """The records are there, or why they are not."""
 
-    def __init__(self, pairs: list[ItemPair], problem: str = "") -> None:
+    def __init__(self, pairs: list[AnsweredItem], problem: str = "") -> None:
         self.pairs, self.problem = pairs, problem
         super().__init__()
 
@@ -69,11 +76,13 @@ class ItemsScreen(PanelScreen):
     KEYS = KEYS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS)]
 
-    def __init__(self, run: RunFolder, *, of_type: str | None = None, filter_name: str = "all") -> None:
+    def __init__(self, run: RunFolder, *, of_type: str | None = None, filter_name: str = "all", search: bool = False) -> None:
         super().__init__()
         self._run, self._type, self._filter, self._wanted = run, of_type, filter_name, ""
-        self._pairs: list[ItemPair] = []
-        self._shown: list[ItemPair] = []
+        self._search_first = search
+        self._pairs: list[AnsweredItem] = []
+        self._shown: list[AnsweredItem] = []
+        self._stopped = threading.Event()
 
     def compose(self) -> ComposeResult:
         """Title, filters, items, search."""
@@ -93,17 +102,32 @@ class ItemsScreen(PanelScreen):
         self.query_one(RowTable).focus()
         self.run_worker(self._read, thread=True, group="items")
         self._show()
+        if self._search_first:
+            self.action_search()
+
+    def on_unmount(self) -> None:
+        """End the thread."""
+        self._stopped.set()
 
     def _read(self) -> None:
-        try:
-            self.post_message(ItemsRead(items_with_outcomes(self._run)))
-        except SluiceError as error:
-            self.post_message(ItemsRead([], str(error)))
+        while True:
+            complete = all(arm_file(self._run, arm).is_file() for arm in ("base", "sft"))
+            try:
+                self.post_message(ItemsRead(answered_items(self._run)))
+            except SluiceError as error:
+                self.post_message(ItemsRead([], str(error)))
+            if complete or self._stopped.wait(LOOK_S):
+                return
 
     def on_items_read(self, message: ItemsRead) -> None:
         """Show them."""
         self._pairs = message.pairs
-        self.query_one("#problem", TextBlock).show(inert_line(message.problem, 400, style="$error"))
+        nothing = "" if message.pairs else "no item has been answered yet; the answers come batch by batch"
+        problem = self.query_one("#problem", TextBlock)
+        problem.display = bool(message.problem or nothing)
+        problem.show(
+            inert(message.problem, style="$error", limit=2_000) if message.problem else Content.styled(nothing, "$muted")
+        )
         self._show()
 
     def on_row_table_chosen(self) -> None:
@@ -115,7 +139,7 @@ class ItemsScreen(PanelScreen):
         from app.screens.item import ItemScreen
 
         if self._shown:
-            self.app.push_screen(ItemScreen(self._shown, self.query_one(RowTable).cursor, self._come_back))
+            self.app.push_screen(ItemScreen(self._run, self._shown, self.query_one(RowTable).cursor, self._come_back))
 
     def _come_back(self, index: int) -> None:
         self.query_one(RowTable).cursor = index
@@ -167,34 +191,42 @@ class ItemsScreen(PanelScreen):
 
     def _show(self) -> None:
         self._shown = chosen(self._pairs, of_type=self._type, name=self._filter, wanted=self._wanted)
-        # ids are unique: a pair's id is its row's key
-        self.query_one(RowTable).show([_row(pair) for pair in self._shown])
-        found = counts(self._pairs, self._type)
-        letters = {"all": "a ", "lost": "l ", "won": "w ", "neither": "n ", "unscored": "u "}
-        words = {"neither": "both fail", "both": "both pass"}
-        parts = []
-        for name, number in found.items():
+        # ids are unique: an item's id is its row's key
+        self.query_one(RowTable).show([_row(pair) for pair in self._shown[:MOST_ROWS]])
+        parts: list[Part] = []
+        for name, number in counts(self._pairs, self._type).items():
             style = "bold reverse" if name == self._filter else ""
             parts += [
-                Part(letters.get(name, ""), "bold $primary"),
-                Part(f"{words.get(name, name)} {number}", style, f"use('{name}')"),
+                Part(_LETTERS.get(name, ""), "bold $primary"),
+                Part(f"{_WORDS.get(name, name)} {number:,}", style, f"use('{name}')"),
                 Part("  "),
             ]
+        if self._wanted:
+            parts.append(Part(f"{len(self._shown):,} found", "bold"))
+        if len(self._shown) > MOST_ROWS:
+            parts.append(Part(f" the first {MOST_ROWS:,}: search for the others", "$warning"))
         self.query_one("#filters", ClickLine).show_parts(parts)
         self.show_keys()
 
 
-def items_table(pairs: Sequence[ItemPair]) -> Table:
+def items_table(pairs: Sequence[AnsweredItem]) -> Table:
     """Items for an export: the table's columns with whole texts, and the base's response too."""
     headings = ("item", "types", "base", "SFT", "instruction", "base response", "SFT response")
     return headings, [
-        (pair.id, ", ".join(pair.types), outcome_word(pair.base.success).word, outcome_word(pair.sft.success).word, pair.instruction,
-         pair.base.text, pair.sft.text)
+        (pair.id, ", ".join(pair.types), outcome_of(pair.base).word, outcome_of(pair.sft).word, pair.instruction,
+         "" if pair.base is None else pair.base.text, "" if pair.sft is None else pair.sft.text)
         for pair in pairs
     ]  # fmt: skip
 
 
-def _row(pair: ItemPair) -> Row:
-    base, sft = outcome_word(pair.base.success), outcome_word(pair.sft.success)
-    cells = (base.content(), sft.content(), inert_line(pair.instruction, 160), inert_line(pair.sft.text, 160))
+def outcome_of(record: ItemRecord | None) -> Word:
+    """Pass, fail, unscored; or not answered yet."""
+    return NOT_YET if record is None else outcome_word(record.success)
+
+
+def _row(pair: AnsweredItem) -> Row:
+    base, sft = outcome_of(pair.base), outcome_of(pair.sft)
+    answer = pair.sft or pair.base
+    text = inert_line(answer.text if answer else "", 160)
+    cells = (base.content(), sft.content(), inert_line(pair.instruction, 160), text)
     return Row(pair.id, (inert_line(pair.id, 40, style="$secondary"), *cells))

@@ -25,9 +25,18 @@ from app.widgets.row_table import Column, Row, RowTable
 from engine.protocol.arms import arm_file
 from engine.protocol.evaluation import Evaluation, Outcome, TypeOutcome
 
-OVERALL = "overall"
+OVERALL = ""
+"""Key of the row of all items: no type has an empty name."""
 KEYS = (
     Key(keys="i,enter", action="items", label="Items", help="The items of the type under the cursor with both responses."),
+    Key(keys="slash", action="search", label="Search", help="Search in the items of the type under the cursor.", footer=False),
+    Key(
+        keys="f",
+        action="lost",
+        label="Lost",
+        help="The items of the type under the cursor that only the base passes.",
+        footer=False,
+    ),
     Key(keys="v", action="verdict", label="Verdict", help="The whole verdict: every reason, what to try next, second readings."),
     Key(keys="S", action="sign", label="Sign off…", help="Sign the verdict with your name and a note; it stays what it is."),
     Key(
@@ -38,6 +47,7 @@ KEYS = (
     ),
     EXPORT,
 )
+GUARD_MARKS = {"regressed": "✗ ", "suspect": "? ", "weak": "! "}
 _HEAD_LINES = 6
 _MOST_HEAD_LINES = 18
 _DETAIL_LINES = 10
@@ -105,16 +115,27 @@ class ReportPane(Pane):
             return self._evaluation is not None and self._evaluation.verdict is not None
         if action in ("verdict", "export"):
             return self._evaluation is not None
-        if action in ("items", "review"):
+        if action in ("items", "search", "lost", "review"):
             return self._evaluation is not None and arm_file(self.view.run, "sft").is_file()
         return True
 
     def action_items(self) -> None:
         """The items of the type under the cursor."""
+        self._open("all")
+
+    def action_search(self) -> None:
+        """The same, with the search open."""
+        self._open("all", search=True)
+
+    def action_lost(self) -> None:
+        """The lost ones of them."""
+        self._open("lost")
+
+    def _open(self, filter_name: str, *, search: bool = False) -> None:
         from app.screens.items import ItemsScreen
 
-        key = self.query_one(RowTable).key
-        self.app.push_screen(ItemsScreen(self.view.run, of_type=None if key == OVERALL else key))
+        of_type = self.query_one(RowTable).key or None
+        self.app.push_screen(ItemsScreen(self.view.run, of_type=of_type, filter_name=filter_name, search=search))
 
     def action_verdict(self) -> None:
         """The whole verdict on a screen of its own."""
@@ -159,7 +180,8 @@ class ReportPane(Pane):
         outcome = evaluation.overall if key == OVERALL else evaluation.by_type.get(key)
         text = self.query_one("#report-text", TextBlock)
         width = self.width_of(text)
-        lines = [rule(key, width, "Enter opens its items"), *type_detail(key, outcome, width)] if outcome is not None else []
+        name = key or "overall"
+        lines = [rule(name, width, "Enter opens its items"), *type_detail(name, outcome, width)] if outcome is not None else []
         verdict = evaluation.verdict
         if verdict is not None and verdict.try_next:
             lines += [rule("try next", width), *try_next(verdict)]
@@ -194,7 +216,8 @@ def _row(name: str, outcome: Outcome, scale: Scale) -> Row:
     typed = outcome if isinstance(outcome, TypeOutcome) else None
     regressed = typed is not None and typed.guard is not None and typed.guard.status == "regressed"
     style = "$error" if regressed or (outcome.lift_ci is not None and outcome.lift_ci[1] < 0) else "$primary"
-    title = f"{'✗ ' if regressed else ''}{name}{' †' if typed is not None and typed.guard is not None else ''}"
+    mark = GUARD_MARKS.get(typed.guard.status, "") if typed is not None and typed.guard is not None else ""
+    title = f"{mark}{name or 'overall'}{' †' if typed is not None and typed.guard is not None else ''}"
     lift = f"{points(outcome.lift):>6} {percent_interval(outcome.lift_ci)}"
     h = NONE if outcome.cohens_h is None else f"{outcome.cohens_h:+.2f}"
     return Row(

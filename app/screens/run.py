@@ -35,6 +35,13 @@ KEYS = (
     Key(keys="s", action="stop", label="Stop…", help="Finish the step or batch, write a checkpoint and rest; asks first."),
     Key(keys="r", action="resume", label="Resume", help="Go on exactly where the run rests; gates are checked again."),
     Key(keys="l", action="launch", label="Launch", help="Go on from where it was to stop: base arm, training, SFT arm, verdict."),
+    Key(
+        keys="e",
+        action="log",
+        label="Log",
+        help="Everything that happened, and the last lines of the engine's log.",
+        footer=False,
+    ),
     Key(keys="0,backspace,escape", action="app.runs", label="Runs", help="Back to the list of runs."),
     Key(keys="q", action="app.leave", label="Leave", help="Leave the panel; the run goes on."),
     Key(keys="1", action="tab('gates')", label="Gates", help="The gates before training, worst first.", footer=False),
@@ -185,6 +192,14 @@ class RunScreen(PanelScreen):
             ),
             lambda yes: self.panel.ask_engine(lambda: ask(run, "stop")) if yes else None,
         )
+
+    def action_log(self) -> None:
+        """What happened, at length."""
+        from app.screens.log import LogScreen
+
+        with self.follower.lock:
+            lines = list(self.view.state.log)
+        self.app.push_screen(LogScreen(self.view.run, lines))
 
     def action_resume(self) -> None:
         """Go on where the run rests."""

@@ -78,3 +78,14 @@ def rule(title: str, width: int, right: str = "") -> Content:
     return Content.assemble(
         (name.plain, "$secondary"), ("─" * max(0, width - name.cell_length - len(tail)), "$panel"), (tail, "$muted")
     )
+
+
+def flowed(parts: Sequence[Content | str], width: int, between: str = " · ") -> list[Content]:
+    """`parts` joined by `between` on as few lines of `width` cells as they take; a line breaks between parts, never in one that fits."""
+    lines: list[Content] = []
+    for part in (Content(part) if isinstance(part, str) else part for part in parts):
+        if lines and lines[-1].cell_length + len(between) + part.cell_length <= width:
+            lines[-1] = Content.assemble(lines[-1], between, part)
+        else:
+            lines.append(part)
+    return [line.truncate(width, ellipsis=True) for line in lines]

@@ -184,3 +184,44 @@ def items_with_outcomes(run: RunFolder) -> list[ItemPair]:
         for base in read_arm(arm_file(run, "base"))
         if base.id in sft
     ]
+
+
+class AnsweredItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item with what has been answered so far: None for an arm that has not come to it."""
+
+    id: str
+    types: tuple[str, ...]
+    instruction: str
+    base: ItemRecord | None
+    sft: ItemRecord | None
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """The part of a batch file that readers want."""
+
+    records: tuple[ItemRecord, ...]
+
+
+def answered_items(run: RunFolder) -> list[AnsweredItem]:
+    """Every item that an arm has answered; while an arm is at work, from its batch files, the newest batch first.
+
+    Raises:
+        InputError: a complete arm's file cannot be read; as `read_arm`. A batch file that cannot be read is left out: it is redone.
+    """
+    base, sft = (_records_so_far(run, arm) for arm in ("base", "sft"))
+    return [
+        AnsweredItem(id=name, types=known.types, instruction=known.instruction, base=base.get(name), sft=sft.get(name))
+        for name, known in (sft | {name: record for name, record in base.items() if name not in sft}).items()
+    ]
+
+
+def _records_so_far(run: RunFolder, arm: str) -> dict[str, ItemRecord]:
+    if arm_file(run, arm).exists():
+        return {record.id: record for record in read_arm(arm_file(run, arm))}
+    found: dict[str, ItemRecord] = {}
+    for path in sorted((run.eval / arm).glob("*.json"), reverse=True):
+        try:
+            found.update((record.id, record) for record in msgspec.json.decode(path.read_bytes(), type=_Batch).records)
+        except (OSError, msgspec.DecodeError):
+            continue
+    return found
