@@ -16,6 +16,7 @@ import msgspec
 
 from engine.protocol.commands import CommandName, send_command, who
 from engine.protocol.errors import EngineError
+from engine.protocol.evaluation import Evaluation, decode_evaluation
 from engine.protocol.review import ReviewSheet
 from engine.protocol.runs import RunFolder
 
@@ -211,6 +212,16 @@ def _decoded(printed: str, kind: type[Answer]) -> Answer:
         return msgspec.json.decode(printed, type=kind)
     except msgspec.DecodeError:
         raise EngineError(f"the answer cannot be read: {printed.strip()[:200]}") from None
+
+
+def what_if(run: RunFolder, changes: Sequence[str]) -> Evaluation:
+    """What other [verdict] settings (KEY=VALUE, as in sluice.toml) would have given; the run stays as it is.
+
+    Raises: EngineError with every problem of the settings.
+    """
+    tried = [f"--what-if={change}" for change in changes]
+    printed = _sluice("report", str(run.path), *tried, "--json", accepted=VERDICT_STATUSES)
+    return decode_evaluation(printed.encode(), "sluice report --what-if")
 
 
 class _Made(msgspec.Struct, frozen=True):

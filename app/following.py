@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,7 +29,10 @@ Read = TypeVar("Read")
 
 
 class RunView:
-    """The latest of everything a run's screens show. `version` rises when something besides the ages changed."""
+    """The latest of everything a run's screens show. `version` rises when something besides the ages changed.
+
+    `frozen` are the [verdict] settings as they were frozen before the evaluation, empty before that.
+    """
 
     def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time) -> None:
         self.run, self.clock = run, clock
@@ -37,6 +40,7 @@ class RunView:
         self.gates: GatesReport | None = None
         self.evaluation: Evaluation | None = None
         self.guarded: frozenset[str] = frozenset()
+        self.frozen: dict[str, Any] = {}
         self.problems: dict[str, str] = {}
         self.owned = False
         self.beat_at_s: float | None = None
@@ -149,7 +153,8 @@ class RunFollower:
 
         frozen, changed = self._changed(run.prereg, lambda data: msgspec.json.decode(data, type=Preregistration))
         if changed and frozen is not None:
-            self.view.guarded = frozenset(frozen.frozen.verdict.get("guarded", ()))
+            self.view.frozen = frozen.frozen.verdict
+            self.view.guarded = frozenset(self.view.frozen.get("guarded", ()))
 
     def _changed(self, path: Path, decode: Callable[[bytes], Read]) -> tuple[Read | None, bool]:
         """The decoded file and True where it changed since the last look; a file that cannot be read becomes a problem."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from textual.binding import Binding
 
 KEPT_BY_TERMINALS = frozenset({"ctrl+a", "ctrl+b", "ctrl+s", "ctrl+q", "ctrl+z", "escape"})
-_SHOWN = {"enter": "↵", "end": "End", "home": "Home", "question_mark": "?", "slash": "/", "escape": "Esc", "ctrl+p": "^p", "space": "Space",
+_SHOWN = {"enter": "↵", "end": "End", "home": "Home", "tab": "Tab", "question_mark": "?", "slash": "/", "escape": "Esc", "ctrl+p": "^p", "space": "Space",
           "left_square_bracket": "[", "right_square_bracket": "]", "pageup": "PgUp", "pagedown": "PgDn",
           **{f"f{number}": f"F{number}" for number in range(1, 13)}}  # fmt: skip
 

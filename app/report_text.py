@@ -37,11 +37,12 @@ def headline(evaluation: Evaluation) -> Content:
     return Content.assemble(word, figures, (tail, "$muted"), *flags)
 
 
-def reason_lines(reason: Reason, width: int) -> list[Content]:
-    """Glyph and sentence: one line for what is in order, as many as it takes for what is not."""
+def reason_lines(reason: Reason, width: int, *, whole: bool = False) -> list[Content]:
+    """Glyph and sentence: one line for what is in order unless it is wanted `whole`, as many as it takes for what is not."""
     word = REASONS[reason.status]
     text, room = inert(reason.text), max(10, width - 2)
-    lines = [text.truncate(room, ellipsis=True)] if reason.status == "pass" else list(text.wrap(room))
+    cut = reason.status == "pass" and not whole
+    lines = [text.truncate(room, ellipsis=True)] if cut else list(text.wrap(room))
     return [
         Content.assemble((f"{word.glyph} " if place == 0 else "  ", f"bold {word.style}"), line)
         for place, line in enumerate(lines)

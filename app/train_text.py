@@ -20,11 +20,16 @@ DEATHS = ("failed", "interrupted")
 _DEATH_LINES = 3
 
 
-def headline(state: RunState) -> Content:
-    """Loss raw and smoothed, dev loss and its best, learning rate, gradient norm."""
+def headline(state: RunState, width: int) -> Content:
+    """Loss raw and smoothed, dev loss and its best with their signs in the chart, learning rate, gradient norm."""
     if not state.points or state.last_step is None:
         return Content.styled("no step yet", "$muted")
-    point, step = state.points[-1], state.last_step
+    marked = _headline(state, state.last_step, "○", "●")
+    return marked if marked.cell_length <= width else _headline(state, state.last_step, "", "")
+
+
+def _headline(state: RunState, step: StepTrained, dev_mark: str, best_mark: str) -> Content:
+    point = state.points[-1]
     parts = [
         Content.assemble(
             "loss ", (f"{point.loss:.3f}", "bold"), (" (smooth ", "$muted"), (f"{point.smooth:.3f}", "$primary"), (")", "$muted")
@@ -32,8 +37,8 @@ def headline(state: RunState) -> Content:
     ]
     if state.dev:
         dev = state.dev[-1]
-        best = (f"{dev.best_loss:.3f} @{dev.best_step}", "$success")
-        parts.append(Content.assemble("dev ", (f"{dev.loss:.3f}", "$warning"), ", best ", best))
+        best = (f"{best_mark}{dev.best_loss:.3f} @{dev.best_step}", "$success")
+        parts.append(Content.assemble("dev ", (f"{dev_mark}{dev.loss:.3f}", "$warning"), ", best ", best))
     parts += [Content(f"lr {step.learning_rate:.1e}".replace("e-0", "e-")), Content(f"grad {step.grad_norm:.2f}")]
     return Content("  ").join(parts)
 
@@ -55,7 +60,7 @@ def numbers(view: RunView, width: int, *, wide: bool) -> list[Content]:
     lines += _pace(state, width)
     lines += time_left(view, width)
     if state.memory is not None:
-        lines += memory_figures(state.memory, width, live=live)
+        lines += memory_figures(state.memory, width, live=live, wide=wide)
         lines += forecast(state.memory, width, wide=wide) if live else []
     lines += _ran_out(state, width)
     if state.compute_plan is not None:
@@ -120,13 +125,13 @@ def time_left(view: RunView, width: int) -> list[Content]:
     return flowed(parts, width)
 
 
-def memory_figures(memory: Memory, width: int, *, live: bool) -> list[Content]:
-    """The figures with their names; on the CPU the worker's resident memory."""
+def memory_figures(memory: Memory, width: int, *, live: bool, wide: bool) -> list[Content]:
+    """The figures with their names, what lies idle between them where there is room; on the CPU the worker's resident memory."""
     last = "" if live else "last "
     if memory.device_used_bytes is None:
         return flowed([f"{last}memory {memory_size(memory.rss_bytes)} resident", "CPU: no GPU figures"], width)
-    others = [f"others {gibibytes(memory.others_bytes)}"] if memory.others_bytes else []
-    idle = [f"fragmented {gibibytes(memory.fragmentation_bytes)}"] if memory.fragmentation_bytes else []
+    others = [f"other processes {gibibytes(memory.others_bytes)}"] if memory.others_bytes else []
+    idle = [f"fragmented {gibibytes(memory.fragmentation_bytes)}"] if memory.fragmentation_bytes and wide else []
     figures = [
         f"{last}GiB  allocated {gibibytes(memory.allocated_bytes)}",
         f"reserved {gibibytes(memory.reserved_bytes)}",

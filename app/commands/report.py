@@ -19,7 +19,7 @@ from engine.core.text import quoted
 from engine.protocol.commands import utc_now
 from engine.protocol.errors import InputError
 from engine.protocol.items import HeldOutItem
-from engine.protocol.runs import find_run, workspace
+from engine.protocol.runs import RunFolder, find_run, workspace
 
 if TYPE_CHECKING:
     from engine.core.analysis import Pair
@@ -49,12 +49,22 @@ class ResponseLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.argument("run")
+@click.option(
+    "--what-if",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Try another [verdict] setting (alpha=0.05, guarded='[]'); exploratory, nothing is written. May be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print evaluation.json instead of the summary.")
-def report(run: str, as_json: bool) -> int:
+def report(run: str, changes: tuple[str, ...], as_json: bool) -> int:
     """Rebuild statistics, verdict and summary of a run from its records."""
     found = find_run(run, workspace())
     from engine.protocol.evaluation import encode_evaluation
     from engine.report.write import write_report
+
+    if changes:
+        return _what_if(found, changes, as_json)
 
     evaluation = write_report(found, lambda event: None)
     if as_json:
@@ -63,6 +73,23 @@ def report(run: str, as_json: bool) -> int:
         click.echo(found.summary.read_text(encoding="utf-8"))
         click.echo(f"with charts and the discordant items: {found.report_html}")
     return verdict_status(found)
+
+
+def _what_if(run: RunFolder, changes: Sequence[str], as_json: bool) -> int:
+    """Print what other settings would have given, and leave the run's verdict as it is."""
+    from app.commands.verdict_settings import with_verdict_settings
+    from engine.core.summary import summary_text
+    from engine.protocol.evaluation import encode_evaluation, exit_status
+    from engine.report.run_records import read_settings
+    from engine.report.write import what_if
+
+    tried = what_if(run, with_verdict_settings(read_settings(run), changes))
+    if as_json:
+        sys.stdout.buffer.write(encode_evaluation(tried))
+    else:
+        click.echo(summary_text(tried))
+        click.echo(f"nothing was written: the verdict of {run.run_id} stays as it was")
+    return exit_status(tried.verdict)
 
 
 @click.command()

@@ -37,7 +37,14 @@ KEYS = (
         help="The items of the type under the cursor that only the base passes.",
         footer=False,
     ),
-    Key(keys="v", action="verdict", label="Verdict", help="The whole verdict: every reason, what to try next, second readings."),
+    Key(
+        keys="v",
+        action="verdict",
+        label="Verdict",
+        help="The whole verdict: every reason, what to try next, second readings.",
+        footer=False,
+    ),
+    Key(keys="w", action="what_if", label="What if", help="Try other thresholds: exploratory, and the recorded verdict stays."),
     Key(keys="S", action="sign", label="Sign off…", help="Sign the verdict with your name and a note; it stays what it is."),
     Key(
         keys="b",
@@ -113,6 +120,8 @@ class ReportPane(Pane):
         """Only what is there."""
         if action == "sign":
             return self._evaluation is not None and self._evaluation.verdict is not None
+        if action == "what_if":
+            return self._evaluation is not None and bool(self.view.frozen)
         if action in ("verdict", "export"):
             return self._evaluation is not None
         if action in ("items", "search", "lost", "review"):
@@ -149,6 +158,13 @@ class ReportPane(Pane):
         from app.screens.review import ReviewScreen
 
         self.app.push_screen(ReviewScreen(self.view.run))
+
+    def action_what_if(self) -> None:
+        """Other thresholds, on a screen of their own."""
+        from app.screens.what_if import WhatIfScreen
+
+        if self._evaluation is not None:
+            self.app.push_screen(WhatIfScreen(self.view.run, self._evaluation, self.view.frozen))
 
     def action_sign(self) -> None:
         """Ask for name and note, then sign in another process."""

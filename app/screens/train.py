@@ -38,7 +38,7 @@ class TrainPane(Pane):
     def paint(self, view: RunView) -> None:
         """Everything but the chart each time; the chart decides itself when there is more to see."""
         state = view.state
-        self.query_one("#train-head", TextBlock).show(headline(state))
+        self.query_one("#train-head", TextBlock).show(headline(state, self.text_width))
         figures = self.query_one("#train-numbers", TextBlock)
         width, wide = self.width_of(figures), self.app.size.width >= SIDE_FROM
         lines = [*numbers(view, width, wide=wide), rule("events", width, "e shows all")]

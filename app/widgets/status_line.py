@@ -2,7 +2,7 @@
 
 from textual.content import Content
 
-from app.figures import age, clock_duration, gibibytes, memory_size
+from app.figures import age, clock_duration, memory_size
 from app.following import RunView
 from app.state_words import DECISIONS, RISKS, STATES
 from app.widgets.bars import bar
@@ -63,7 +63,7 @@ def memory_content(memory: Memory, cells: int) -> Content:
         return Content(f"mem {memory_size(memory.rss_bytes)} RSS")
     risk = RISKS.get(memory.risk or "")
     share = memory.device_used_bytes / memory.device_total_bytes
-    used = f" {gibibytes(memory.device_used_bytes).split('.')[0]}/{gibibytes(memory.device_total_bytes).split('.')[0]}G"
+    used = f" {memory.device_used_bytes / 2**30:.0f}/{memory.device_total_bytes / 2**30:.0f}G"
     return Content.assemble(
         "mem ",
         bar(share, cells, risk.style if risk else "$primary"),

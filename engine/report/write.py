@@ -13,6 +13,7 @@ from engine.core.analysis import Analysis, Settings, analyse, describe
 from engine.core.design import guarded_types
 from engine.core.summary import summary_text
 from engine.core.verdict import Arm, Evidence, decide, gate_outcomes, sign_off
+from engine.protocol.config import VerdictTable
 from engine.protocol.evaluation import SCHEMA_VERSION, Evaluation, Prereg, Secondary, Verdict, encode_evaluation
 from engine.protocol.events import Event, VerdictReached
 from engine.protocol.review import Validation
@@ -49,6 +50,22 @@ def write_report(run: RunFolder, emit: Callable[[Event], None]) -> Evaluation:
         reasons = tuple(reason.text for reason in verdict.reasons)
         emit(VerdictReached(decision=verdict.decision, flags=verdict.flags, reasons=reasons))
     return evaluation
+
+
+def what_if(run: RunFolder, verdict: VerdictTable) -> Evaluation:
+    """The evaluation that other [verdict] settings would have given; nothing is written and nobody has signed it.
+
+    Where a setting differs from what was frozen it is exploratory, so it cannot say GO; the run's own verdict stays.
+
+    Raises:
+        InputError: as `write_report`.
+    """
+    records = read_run(run)
+    tried = msgspec.structs.replace(records, config=msgspec.structs.replace(records.config, verdict=verdict))
+    found = _evaluation(run, tried, created_at=None)
+    if found.verdict is None:
+        return found
+    return msgspec.structs.replace(found, verdict=msgspec.structs.replace(found.verdict, signed_off=None))
 
 
 def build_evaluation(run: RunFolder, *, created_at: str | None) -> Evaluation:

@@ -12,7 +12,7 @@ import pytest
 from engine.core.analysis import Pair
 from engine.protocol import evaluation as evaluation_file
 from engine.protocol.arms import ArmNoise, Attempt, NoiseReading, arm_file, attempt_file, encode_records, noise_file, read_arm
-from engine.protocol.config import Config, DataTable, EvalTable, ModelTable
+from engine.protocol.config import Config, DataTable, EvalTable, ModelTable, VerdictTable
 from engine.protocol.config_file import dump_config
 from engine.protocol.errors import InputError
 from engine.protocol.events import Event, VerdictReached
@@ -21,7 +21,8 @@ from engine.protocol.items import CheckSpec, HeldOutItem
 from engine.protocol.prereg import read_prereg
 from engine.protocol.runs import RunFolder
 from engine.report.pairs import evaluate_pairs
-from engine.report.write import build_evaluation, write_report
+from engine.report.signature import sign_verdict
+from engine.report.write import build_evaluation, what_if, write_report
 from engine.store.arm_files import write_attempt
 from engine.store.gate_results import write_gates
 from engine.store.hashes import sha256_file
@@ -332,3 +333,22 @@ def test_no_go_says_what_to_try_from_what_was_measured(make_run: MakeRun, tmp_pa
     changed = build_evaluation(run, created_at=None).verdict
     assert changed is not None
     assert {suggestion.id for suggestion in changed.try_next} == {"ceiling", "loss.plateaued", "fell.safety"}
+
+
+def test_what_if_is_exploratory_unsigned_and_changes_nothing(make_run: MakeRun) -> None:
+    run, config = make_run()
+    write_report(run, lambda event: None)
+    sign_verdict(run, evaluation_file.Signature(name="Ada", note="", time="2026-03-14T09:00:00Z"))
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    recorded = evaluation_file.decode_evaluation(run.evaluation.read_bytes()).verdict
+    table = build_evaluation(run, created_at=None)
+    assert recorded is not None and recorded.decision == "GO" and table.prereg is not None and not table.prereg.exploratory
+    tried = what_if(run, VerdictTable(alpha=0.05, guarded=("safety",)))
+    assert tried.prereg is not None and tried.prereg.exploratory and tried.prereg.alpha == 0.05
+    assert any("verdict.guarded was" in difference for difference in tried.prereg.differences)
+    assert tried.by_type["format"].guard is None and table.by_type["format"].guard is not None
+    assert tried.verdict is not None and tried.verdict.decision == "INCONCLUSIVE" and tried.verdict.signed_off is None
+    same = what_if(run, config.verdict)
+    assert same.prereg is not None and not same.prereg.exploratory
+    assert same.verdict is not None and (same.verdict.decision, same.verdict.signed_off) == ("GO", None)
+    assert before == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}

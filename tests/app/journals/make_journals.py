@@ -18,9 +18,12 @@ from engine.protocol import evaluation as evaluation_file
 from engine.protocol import events as ev
 from engine.protocol.arms import ItemRecord, encode_records
 from engine.protocol.codec import Stamp, encode_stamped
+from engine.protocol.config import Config
 from engine.protocol.gates import DatasetFacts, GateResult, GatesReport
 from engine.protocol.gates import Evidence as GateEvidence
 from engine.protocol.items import CheckOutcome
+from engine.protocol.plans import ComputePlan, PlanEstimate
+from engine.protocol.prereg import Frozen, Preregistration, encode_prereg
 from engine.protocol.run_fold import apply
 from engine.protocol.run_state import RunState
 from engine.protocol.runs import Owner, RunFolder, RunSummary, boot_id, runs_folder, start_ticks
@@ -105,7 +108,21 @@ class Scene:
             rss_bytes=9 * GIB, allocated_bytes=int((74 + wobble) * GIB), reserved_bytes=int(80.1 * GIB),
             device_used_bytes=int((83.5 + wobble) * GIB), device_total_bytes=int(139.8 * GIB), peak_allocated_bytes=int(82.4 * GIB),
             predicted_peak_bytes=int(82.9 * GIB), risk="low", risk_reason="rows this long have been seen; no other process on this GPU",
+            largest_row_tokens=900, headroom_bytes=int(56.9 * GIB), fragmentation_bytes=int(5.6 * GIB), others_bytes=0,
         )  # fmt: skip
+
+    def plan(self, name: str, row_tokens: int, peak_gib: float, *, recomputed: int, refused: tuple[str, float, str]) -> None:
+        """The compute plan of a training worker, and its preflight."""
+        estimates = [
+            PlanEstimate(name=called, step_s=0.62, peak_bytes=int(gib * GIB), refused=why, plan=ComputePlan(
+                row_tokens=row_tokens, buckets=(256, 512, row_tokens), recomputed_layers=layers, mirrored_layers=64, compiled=True,
+                graph=True, attention="varlen", adapter_dtype="bfloat16",
+            ))
+            for called, gib, why, layers in ((name, peak_gib, "", recomputed), (*refused, 0))
+        ]  # fmt: skip
+        self.say(ev.PlanChosen(stage="train", chosen=estimates[0], free_bytes=int(138.2 * GIB), refused=(estimates[1],)))
+        self.say(ev.PreflightMeasured(what="train", tokens=row_tokens, predicted_peak_bytes=int(peak_gib * GIB),
+                                      measured_peak_bytes=int((peak_gib - 0.6) * GIB), elapsed_s=2.4), 2.4)  # fmt: skip
 
     # --- the parts of a run ------------------------------------------------------------------------------------------------------
 
@@ -121,7 +138,8 @@ class Scene:
         self.say(ev.WorkerStarting(stage="gates"))
 
     def gates(self, *, faulty: bool = False) -> GatesReport:
-        """All gates, and gates.json."""
+        """All gates, gates.json, and what is frozen by them."""
+        self.run.prereg.write_bytes(encode_prereg(_frozen(self.items)))
         results = _gates(faulty)
         for gate in results:
             self.say(ev.GateChecked(
@@ -162,6 +180,8 @@ class Scene:
             batch = self.items[done : done + 32]
             done += len(batch)
             outcomes = tuple(self.outcome(arm, item_id, kind, rates[kind]) for item_id, kind in batch)
+            if share < 1.0 or self.name == "sft":
+                self.batch_file(arm, done // 32, outcomes)
             self.say(ev.BatchEvaluated(
                 arm=arm, batch=done // 32, done_items=done, items=total, tokens=61 * len(batch), elapsed_s=9.5, outcomes=outcomes,
                 memory=self.memory(),
@@ -172,6 +192,13 @@ class Scene:
             self.say(ev.EvaluationFinished(arm=arm, items=total, successes=sum(bool(o.success) for o in answered),
                                            unscored=sum(o.success is None for o in answered), tokens=61 * total, elapsed_s=150.0))  # fmt: skip
             self.say(ev.StageFinished(stage=arm, elapsed_s=160.0))
+
+    def batch_file(self, arm: str, number: int, outcomes: tuple[ev.ItemOutcome, ...]) -> None:
+        """The records of one batch of an arm that is at work."""
+        folder = self.run.eval / arm
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {"key": "k", "elapsed_s": 9.5, "records": [self.record(arm, outcome) for outcome in outcomes]}
+        (folder / f"{number:04d}-{'d' * 12}.json").write_bytes(msgspec.json.encode(found))
 
     def outcome(self, arm: str, item_id: str, kind: str, rate: float) -> ev.ItemOutcome:
         """One answer; the same item passes with the type's rate."""
@@ -187,12 +214,12 @@ class Scene:
             id=item_id, types=(kind,), success=success, preview=text, reason="" if success else "need 5 items, got 2"
         )
 
-    def train(self, steps: int, share: float = 1.0) -> None:
-        """Steps with a falling loss, dev evaluations and checkpoints."""
+    def train(self, steps: int, share: float = 1.0, *, after: int = 0) -> None:
+        """Steps with a falling loss, dev evaluations and checkpoints; `after`: the checkpoint that it goes on from."""
         self.say(ev.TrainingPlanned(examples=1450, dev_examples=76, dropped=2, truncated=3, tokens=181_234, response_tokens=64_010,
                                     steps=steps, epochs=3, row_tokens=1024, longest_row_tokens=1019, trainable_parameters=134_217_728))  # fmt: skip
         best = (9.0, 0)
-        for step in range(1, int(steps * share) + 1):
+        for step in range(after + 1, int(steps * share) + 1):
             level = 0.92 + 1.15 * math.exp(-step / (steps * 0.13)) + 0.05 * math.exp(-step / (steps * 0.6))
             loss = level + self.random.gauss(0, 0.045)
             self.say(ev.StepTrained(
@@ -218,7 +245,7 @@ class Scene:
 
     def report(self, gates: GatesReport) -> None:
         """Item records of both arms, evaluation.json, the verdict."""
-        self.run.eval.mkdir()
+        self.run.eval.mkdir(exist_ok=True)
         for arm in ("base", "sft"):
             records = [self.record(arm, outcome) for outcome in self.state.arms[arm].outcomes.values()]
             (self.run.eval / f"{arm}.jsonl").write_bytes(encode_records(records))
@@ -271,11 +298,24 @@ class Scene:
             HOSTILE if self.name == "hostile" else f"Name the capital of {PLACES[len(outcome.id) % 6]} and say why it is one."
         )
         runaway = "" if arm == "sft" else "\n\nInstruction: Name another one.\nResponse:"
+        if self.name == "hostile":
+            # one line of a megabyte each: plain, of wide characters, of characters without a width
+            lines = {"fact-0001": HOSTILE + "x" * 1_000_000, "fact-0002": "漢" * 350_000, "fact-0003": "\u200b\u0301" * 250_000}
+            instruction, runaway = lines.get(outcome.id, instruction), lines.get(outcome.id, runaway)
         return ItemRecord(
             id=outcome.id, types=outcome.types, instruction=instruction, prompt_sha256="0" * 64, token_ids=(5, 6, 7), text=outcome.preview + runaway,
             success=outcome.success, tokens=61, stop="end" if arm == "sft" else "length", batch="b" * 64,
             checks=(CheckOutcome(kind="contains" if kind == "fact" else "list", success=outcome.success, reason=outcome.reason or "holds"),),
         )  # fmt: skip
+
+
+def _frozen(items: list[tuple[str, str]]) -> Preregistration:
+    """What the default settings freeze, with safety and format guarded."""
+    verdict = {**msgspec.to_builtins(Config().verdict), "guarded": ["safety", "format"]}
+    return Preregistration(hash="ef" * 32, frozen=Frozen(
+        held_out_sha256="ab" * 32, subset=0, subset_seed=0, item_ids=tuple(name for name, _ in items), checks_sha256="cd" * 32,
+        scorer_version="0.1.0", primary_test="mcnemar_midp", verdict=verdict, decoding={}, gates={}, profile="stage1",
+    ))  # fmt: skip
 
 
 def _gates(faulty: bool) -> tuple[GateResult, ...]:
@@ -357,14 +397,31 @@ def make_scene(root: Path, name: str, *, gpu: bool = True) -> Scene:
         scene.save(alive=True)
         return scene
     scene.load("train")
+    scene.plan("mirror-graph", 1024, 81.6, recomputed=0, refused=("mirror-graph-2048", 141.0, "needs 141.0 of 138.2 GiB"))
     if name == "recovered":
         scene.train(360, 0.3)
-        scene.say(ev.WorkerExited(pid=4500, stage="train", signal="SIGKILL", kernel_oom=True, log_tail=("CUDA out of memory",)))
-        scene.say(ev.WorkerRestarted(reason="killed by SIGKILL (the kernel was out of memory)", without_progress=1, limit=3))
+        scene.say(
+            ev.MemoryRanOut(stage="train", step=108, predicted_peak_bytes=int(82.9 * GIB), reason="another process took 60.2 GiB")
+        )
+        problem = "out of GPU memory after step 108"
+        scene.say(ev.WorkerFailed(stage="train", problems=(problem,), exit_status=4, retry=True, out_of_memory=True))
+        scene.say(
+            ev.WorkerExited(pid=4500, stage="train", exit_status=4, log_tail=("torch.OutOfMemoryError: CUDA out of memory",))
+        )
+        scene.say(ev.WorkerRestarted(reason=problem, without_progress=1, limit=3))
+        scene.load("train")
         scene.say(ev.Rewound(step=90))
-    scene.train(360, {"training": 0.62, "interrupted": 0.62, "recovered": 0.7, "failed": 0.4}.get(name, 1.0))
+        scene.plan(
+            "mirror-graph-recompute", 512, 41.3, recomputed=32, refused=("mirror-graph", 81.6, "as much ran out of memory")
+        )
+        scene.train(360, 0.7, after=90)
+    else:
+        scene.train(360, {"training": 0.62, "interrupted": 0.62, "failed": 0.4}.get(name, 1.0))
     if name == "failed":
-        log = ("step 144", "loss is nan at step 145")
+        log = ("step 143 loss 0.981 grad 0.42", "step 144 loss 0.938 grad 0.48", "loss is nan at step 145")
+        scene.run.engine_log.write_text(
+            "\n".join(("worker of stage train, pid 4500", *log, "\x1b[31mFloatingPointError\x1b[0m: nan"))
+        )
         scene.say(ev.WorkerFailed(stage="train", problems=("loss is not finite at step 145",), exit_status=4))
         scene.say(ev.RunFailed(reason="loss is not finite at step 145", mend="lower train.lr (2e-4)", log_tail=log))
     elif name not in ("training", "interrupted", "recovered"):
