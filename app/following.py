@@ -18,7 +18,7 @@ from engine.protocol.gates import GatesReport
 from engine.protocol.journal_tail import CHUNK_BYTES, JournalTail
 from engine.protocol.listing import shown_state, utc_seconds
 from engine.protocol.prereg import Preregistration
-from engine.protocol.run_fold import apply
+from engine.protocol.run_fold import apply_all
 from engine.protocol.run_state import RunState
 from engine.protocol.runs import OwnerWatch, RunFolder, State
 
@@ -123,14 +123,13 @@ class RunFollower:
     def _fold_next(self, limit_bytes: int = CHUNK_BYTES) -> bool:
         """Fold the next piece of the journal; False where there was nothing new."""
         try:
-            events = self._tail.poll(limit_bytes)
+            events = self._tail.skim(limit_bytes)
         except (SluiceError, OSError) as error:
             self._problem("journal", str(error))
             return False
         for start in range(0, len(events), _EVENTS_A_LOCK):
             with self.lock:
-                for stamp, event in events[start : start + _EVENTS_A_LOCK]:
-                    apply(self.view.state, event, stamp)
+                apply_all(self.view.state, events[start : start + _EVENTS_A_LOCK])
                 self.view.version += 1
         return bool(events)
 

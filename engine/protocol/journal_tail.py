@@ -3,14 +3,17 @@
 It refuses to wait: the caller polls (2 to 4 times a second are enough).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
-from engine.protocol.codec import Stamp, decode_stamped
+from engine.protocol.codec import SkimmedStep, Stamp, decode_skimmed, decode_stamped, steps_among
 from engine.protocol.errors import UnknownEventError
 from engine.protocol.events import Event
 
 CHUNK_BYTES = 4 << 20
+Decoded = TypeVar("Decoded")
 
 
 class JournalTail:
@@ -29,10 +32,26 @@ class JournalTail:
         Raises: UnknownEventError for an event of a newer version, once every event before it was given; it stays the next event.
         """
         lines = self._unread or self._new_lines(limit_bytes)
-        found = []
-        for position, line in enumerate(lines):
+        return self._decoded(lines, [decode_stamped] * len(lines))
+
+    def skim(self, limit_bytes: int = CHUNK_BYTES) -> list[tuple[Stamp, Event] | SkimmedStep]:
+        """As `poll`, but of a step with another one directly behind it only what a curve needs.
+
+        Raises: as `poll`.
+        """
+        lines = self._unread or self._new_lines(limit_bytes)
+        steps = [*steps_among(lines), False]
+        decoders: list[Callable[[bytes], tuple[Stamp, Event] | SkimmedStep]] = [
+            decode_skimmed if here and behind else decode_stamped for here, behind in pairwise(steps)
+        ]
+        return self._decoded(lines, decoders)
+
+    def _decoded(self, lines: list[bytes], decoders: Sequence[Callable[[bytes], Decoded]]) -> list[Decoded]:
+        """The lines that can be decoded; a torn one is counted, what comes from an unknown event on is kept for the next look."""
+        found: list[Decoded] = []
+        for position, (line, decode) in enumerate(zip(lines, decoders, strict=True)):
             try:
-                found.append(decode_stamped(line))
+                found.append(decode(line))
             except UnknownEventError:
                 self._unread = lines[position:]
                 if found:

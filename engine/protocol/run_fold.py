@@ -3,15 +3,15 @@
 It refuses to raise on a sequence that makes no sense (a repaired journal can begin anywhere): it shows what it has.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from engine.protocol import events as ev
-from engine.protocol.codec import Stamp
+from engine.protocol.codec import SkimmedStep, Stamp
 from engine.protocol.event_texts import log_line
-from engine.protocol.run_state import MAX_POINTS, LogLine, RunState, StepPoint
+from engine.protocol.run_state import MAX_POINTS, RECENT_STEPS, LogLine, RunState, StepPoint
 
 SMOOTHING = 0.9
 
@@ -30,6 +30,21 @@ def apply(state: RunState, event: ev.Event, stamp: Stamp | None = None) -> None:
         state.log.append(LogLine(state.last_t, *shown))
     if type(event) in ev.WORKER_EVENTS:
         state.worker_event_mono_s, state.worker_heard_at = state.last_mono_s, state.last_t
+
+
+def apply_all(state: RunState, found: Iterable[tuple[Stamp, ev.Event] | SkimmedStep]) -> None:
+    """Fold what `JournalTail.skim` found; the state is the same as after every event whole."""
+    skimmed: list[SkimmedStep] = []
+    for each in found:
+        if type(each) is SkimmedStep:
+            skimmed.append(each)
+            continue
+        if skimmed:
+            _skim(state, skimmed)
+            skimmed.clear()
+        stamp, event = each
+        apply(state, event, stamp)
+    _skim(state, skimmed)
 
 
 def replay(stamped: Iterable[tuple[Stamp, ev.Event]]) -> RunState:
@@ -134,23 +149,43 @@ def _ran_out(state: RunState, event: ev.MemoryRanOut) -> None:
 def _step(state: RunState, event: ev.StepTrained) -> None:
     state.state = "running"
     state.last_step, state.memory = event, event.memory
-    state.recent_step_s.append(event.elapsed_s)
-    smooth, weight = smoothed(state.points[-1] if state.points else None, event.loss)
-    state.points.append(StepPoint(event.step, event.loss, smooth, event.learning_rate, event.grad_norm, weight))
-    if len(state.points) > MAX_POINTS:
-        # a long run keeps its shape in bounded memory: every other point goes
-        state.points = state.points[::2]
+    _skim(state, (event,))
 
 
-def smoothed(before: StepPoint | None, loss: float) -> tuple[float, float]:
-    """The exponential mean after one more loss, and its weight.
+def _skim(state: RunState, steps: Sequence[ev.StepTrained | SkimmedStep]) -> None:
+    """Add steps to the curve: the newest is always the last point, of those before it every `point_stride`-th stays.
+
+    The mean goes on over every loss, but a point is made only of what stays.
+    """
+    points, seen = state.points, state.points_seen
+    smooth, weight = (points[-1].smooth, points[-1].smooth_weight) if points else (0.0, 0.0)
+    last = len(steps) - 1
+    for place, step in enumerate(steps):
+        smooth, weight = smoothed(smooth, weight, step.loss)
+        here = seen % state.point_stride == 0
+        if here or (seen + 1) % state.point_stride == 0 or place == last:
+            point = StepPoint(step.step, step.loss, smooth, step.learning_rate, step.grad_norm, weight)
+            if here or not points:
+                points.append(point)
+            else:
+                points[-1] = point
+        seen += 1
+        if len(points) > MAX_POINTS:
+            # a long run keeps its shape in bounded memory: every other point goes, and only every other one comes from now on
+            points = state.points = points[::2]
+            state.point_stride *= 2
+    state.points_seen = seen
+    state.recent_step_s.extend(step.elapsed_s for step in steps[-RECENT_STEPS:])
+
+
+def smoothed(smooth: float, weight: float, loss: float) -> tuple[float, float]:
+    """The exponential mean after one more loss, and its weight; both are 0 before the first one.
 
     Bias-corrected (Kingma and Ba 2015, section 3): mₙ = β mₙ₋₁ + (1 − β) xₙ with m₀ = 0, shown as mₙ / (1 − βⁿ). A
     mean that simply began at the first loss would keep it, usually the highest of all, at weight βⁿ⁻¹ and show too high a curve early.
     """
-    weight = 1 - SMOOTHING * (1 - before.smooth_weight) if before else 1 - SMOOTHING
+    weight = 1 - SMOOTHING * (1 - weight)
     # m = smooth · weight; written as a step towards the new loss it is exact for a constant loss
-    smooth = before.smooth if before else loss
     return smooth + (1 - SMOOTHING) / weight * (loss - smooth), weight
 
 
@@ -159,6 +194,7 @@ def _rewound(state: RunState, event: ev.Rewound) -> None:
         state.last_step = msgspec.structs.replace(state.last_step, step=event.step)
         state.stopped_early = None
     state.points = [point for point in state.points if point.step <= event.step]
+    state.points_seen = len(state.points) * state.point_stride
     state.dev = [dev for dev in state.dev if dev.step <= event.step]
 
 

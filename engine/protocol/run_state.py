@@ -14,6 +14,7 @@ from engine.protocol.runs import LIVE_STATES, State
 LOG_LINES = 500
 LAST_ITEMS = 50
 MAX_POINTS = 4096
+RECENT_STEPS = 50
 
 
 class StepPoint(msgspec.Struct, frozen=True):
@@ -100,6 +101,8 @@ class RunState:
         self.preflights: dict[str, ev.PreflightMeasured] = {}
         self.ran_out: list[ev.MemoryRanOut] = []
         self.points: list[StepPoint] = []
+        self.points_seen = 0
+        self.point_stride = 1
         self.dev: list[ev.DevEvaluated] = []
         self.last_step: ev.StepTrained | None = None
         self.memory: ev.Memory | None = None
@@ -113,7 +116,7 @@ class RunState:
         self.noise: dict[tuple[ev.Stage, str], ev.NoiseMeasured] = {}
         self.verdict: ev.VerdictReached | None = None
         self.decision: str | None = None
-        self.recent_step_s: deque[float] = deque(maxlen=50)
+        self.recent_step_s: deque[float] = deque(maxlen=RECENT_STEPS)
 
     @property
     def live(self) -> bool:
@@ -132,7 +135,7 @@ class RunState:
 
     @property
     def step_s(self) -> float | None:
-        """Median seconds of the last 50 steps."""
+        """Median seconds of the last `RECENT_STEPS` steps."""
         recent = sorted(self.recent_step_s)
         return recent[len(recent) // 2] if recent else None
 

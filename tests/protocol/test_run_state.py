@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from engine.protocol import events as ev
-from engine.protocol.codec import Stamp
+from engine.protocol.codec import SkimmedStep, Stamp, encode_stamped
 from engine.protocol.journal_tail import JournalTail
-from engine.protocol.run_fold import SMOOTHING, apply, replay
+from engine.protocol.run_fold import SMOOTHING, apply, apply_all, replay
 from engine.protocol.run_state import MAX_POINTS, Pairs, RunState, pairs_of
 
 GOLDEN = Path(__file__).parent / "golden" / "events.jsonl"
@@ -188,3 +188,28 @@ def test_the_noise_floor_counts_both_arms_and_a_repeated_measurement_once():
     state = after(ev.StageStarted(stage="base"), measured(1), ev.StageStarted(stage="sft"), measured(7), measured(2))
     assert state.noise_of("repeat") == (3, 100)
     assert state.noise_of("drift") is None
+
+
+def test_a_long_run_keeps_points_of_all_its_parts():
+    count = 20 * MAX_POINTS
+    state = after(*(step(number, steps=count) for number in range(1, count)))
+    steps = [point.step for point in state.points]
+    assert len(steps) <= MAX_POINTS and steps == sorted(steps) and steps[-1] == count - 1
+    quarters = [sum(low < one <= low + count // 4 for one in steps) for low in range(0, count, count // 4)]
+    assert max(quarters) < 1.2 * min(quarters), quarters
+
+
+def test_skimmed_steps_leave_the_same_state(tmp_path):
+    journal = tmp_path / "events.jsonl"
+    dev = ev.DevEvaluated(step=399, loss=1.0, best_loss=1.0, best_step=399)
+    events = [*(step(number, loss=3 / number) for number in range(1, 400)), dev, step(400), ev.Rewound(step=390), step(391)]
+    lines = [encode_stamped(Stamp(seq=n, t=f"t{n}", mono_s=float(n)), event) for n, event in enumerate(events)]
+    journal.write_bytes(b"\n".join([*lines[:50], b'{"seq":9,"torn', *lines[50:]]) + b"\n")
+    tail, skimmed = JournalTail(journal), RunState()
+    found = tail.skim()
+    apply_all(skimmed, found)
+    assert sum(isinstance(each, SkimmedStep) for each in found) > 390 and tail.torn_lines == 1
+    whole = replay(JournalTail(journal).poll_all())
+    assert vars(skimmed).keys() == vars(whole).keys()
+    differing = [name for name in vars(whole) if name != "arms" and getattr(skimmed, name) != getattr(whole, name)]
+    assert not differing
