@@ -10,15 +10,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from engine.protocol.commands import CommandName, send_command, who
 from engine.protocol.errors import EngineError
-from engine.protocol.evaluation import Evaluation, decode_evaluation
-from engine.protocol.review import ReviewSheet
 from engine.protocol.runs import RunFolder
+
+if TYPE_CHECKING:
+    from engine.protocol.evaluation import Evaluation
+    from engine.protocol.review import ReviewSheet
 
 PATIENCE_S = 120
 Answer = TypeVar("Answer")
@@ -187,11 +189,13 @@ def sign(run: RunFolder, name: str, note: str) -> str:
     return f"signed by {name}"
 
 
-def review_sheet(run: RunFolder) -> ReviewSheet:
+def review_sheet(run: RunFolder) -> "ReviewSheet":
     """The responses that a person is to judge, and how the review stands.
 
     Raises: EngineError with what the command said.
     """
+    from engine.protocol.review import ReviewSheet
+
     printed = _sluice("review", str(run.path), "--json")
     try:
         return msgspec.json.decode(printed, type=ReviewSheet)
@@ -214,11 +218,13 @@ def _decoded(printed: str, kind: type[Answer]) -> Answer:
         raise EngineError(f"the answer cannot be read: {printed.strip()[:200]}") from None
 
 
-def what_if(run: RunFolder, changes: Sequence[str]) -> Evaluation:
+def what_if(run: RunFolder, changes: Sequence[str]) -> "Evaluation":
     """What other [verdict] settings (KEY=VALUE, as in sluice.toml) would have given; the run stays as it is.
 
     Raises: EngineError with every problem of the settings.
     """
+    from engine.protocol.evaluation import decode_evaluation
+
     tried = [f"--what-if={change}" for change in changes]
     printed = _sluice("report", str(run.path), *tried, "--json", accepted=VERDICT_STATUSES)
     return decode_evaluation(printed.encode(), "sluice report --what-if")

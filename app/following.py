@@ -8,12 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from engine.protocol.errors import SluiceError
-from engine.protocol.evaluation import Evaluation, decode_evaluation
 from engine.protocol.gates import GatesReport
 from engine.protocol.journal_tail import CHUNK_BYTES, JournalTail
 from engine.protocol.listing import shown_state, utc_seconds
@@ -21,6 +20,9 @@ from engine.protocol.prereg import Preregistration
 from engine.protocol.run_fold import apply_all
 from engine.protocol.run_state import RunState
 from engine.protocol.runs import OwnerWatch, RunFolder, State
+
+if TYPE_CHECKING:
+    from engine.protocol.evaluation import Evaluation
 
 POLL_S = 0.35
 _EVENTS_A_LOCK = 2_000
@@ -146,7 +148,7 @@ class RunFollower:
         gates, changed = self._changed(run.gates, lambda data: msgspec.json.decode(data, type=GatesReport))
         if changed:
             self.view.gates = gates
-        evaluation, changed = self._changed(run.evaluation, lambda data: decode_evaluation(data, str(run.evaluation)))
+        evaluation, changed = self._changed(run.evaluation, lambda data: decoded_evaluation(data, run.evaluation))
         if changed:
             self.view.evaluation = evaluation
 
@@ -177,6 +179,16 @@ class RunFollower:
             self.view.problems.pop(about, None)
             if text:
                 self.view.problems[about] = text
+
+
+def decoded_evaluation(data: bytes, path: Path) -> "Evaluation":
+    """As `decode_evaluation`, whose structures are only loaded once there is something to decode.
+
+    Raises: InputError.
+    """
+    from engine.protocol.evaluation import decode_evaluation
+
+    return decode_evaluation(data, str(path))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

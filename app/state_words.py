@@ -38,6 +38,8 @@ STATES: dict[State, Word] = {
     "failed": Word("✗", "failed", "$error"),
     "finished": Word("✓", "finished", "$success"),
 }
+RESUMABLE: frozenset[State] = frozenset({"draft", "blocked", "stopped", "interrupted", "failed"})
+"""States that a resume goes on from."""
 DECISIONS = {
     "GO": Word("✓", "GO", "$success"),
     "NO-GO": Word("✗", "NO-GO", "$error"),

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from app.exporting import export_table
 from app.following import RunView
 from app.keys import Key
 from app.widgets.line import TextBlock
@@ -74,6 +73,8 @@ class Pane(Vertical, can_focus=True):
 
     def action_export(self) -> None:
         """The table of this tab as files."""
+        from app.exporting import export_table
+
         run, name, table = self.view.run, self.id or "table", self.query_one(RowTable).texts()
         self.panel.ask_engine(lambda: export_table(run, name, table))
 

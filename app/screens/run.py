@@ -21,7 +21,7 @@ from app.inert import inert, inert_line
 from app.keys import Key, bindings
 from app.screens.pane import Pane
 from app.screens.panel_screen import PanelScreen
-from app.screens.run_actions import RESUMABLE
+from app.state_words import RESUMABLE
 from app.widgets.key_footer import KeyFooter
 from app.widgets.line import ClickLine, Part, TextBlock
 from app.widgets.status_line import status_line

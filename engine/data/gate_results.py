@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from engine.protocol.config import Config, Severity
+from engine.protocol.config import Config
 from engine.protocol.errors import InputError
-from engine.protocol.gates import GATE_IDS, GATE_TITLES, MAX_EVIDENCE, Evidence, GateResult, Status
+from engine.protocol.gates import GATE_IDS, GATE_TITLES, MAX_EVIDENCE, Evidence, GateResult, Severity, Status
 
 NOT_DECLARED = "–"
 SHOWN_CHARACTERS = 2000

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.protocol.gates import Severity
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,31}$"
-Severity = Literal["hard", "advisory"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,9 +5,9 @@ from typing import Literal
 
 import msgspec
 
-from engine.protocol.config import Severity
 from engine.protocol.errors import RunFolderError
 
+Severity = Literal["hard", "advisory"]
 Status = Literal["pass", "fail", "undecided", "pending", "n/a"]
 STATUS_ORDER: tuple[Status, ...] = ("fail", "undecided", "pending", "pass", "n/a")
 MAX_EVIDENCE = 50

@@ -36,7 +36,7 @@ def apply_all(state: RunState, found: Iterable[tuple[Stamp, ev.Event] | SkimmedS
     """Fold what `JournalTail.skim` found; the state is the same as after every event whole."""
     skimmed: list[SkimmedStep] = []
     for each in found:
-        if type(each) is SkimmedStep:
+        if isinstance(each, SkimmedStep):
             skimmed.append(each)
             continue
         if skimmed:

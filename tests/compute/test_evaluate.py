@@ -18,9 +18,9 @@ from engine.compute.evaluate import evaluate_arm
 from engine.compute.libraries import AutoModelForCausalLM, peft
 from engine.protocol import events as ev
 from engine.protocol.arms import arm_file, items_with_outcomes, noise_file, read_arm, timing_file
-from engine.protocol.config import Config, EngineTable, EvalTable, ModelTable, Severity
+from engine.protocol.config import Config, EngineTable, EvalTable, ModelTable
 from engine.protocol.errors import EngineError, GateBlockedError, InputError, MemoryRanOutError, ModelError, StopRequested
-from engine.protocol.gates import DatasetFacts, GateResult, GatesReport, read_gates
+from engine.protocol.gates import DatasetFacts, GateResult, GatesReport, Severity, read_gates
 from engine.protocol.items import CheckSpec, HeldOutItem
 from engine.protocol.runs import RunFolder
 from engine.store.arm_files import read_noise

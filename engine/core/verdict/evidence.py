@@ -4,9 +4,8 @@ import msgspec
 
 from engine.core.analysis import Analysis, Settings
 from engine.core.verdict.loss_curve import LossShape
-from engine.protocol.config import Severity
 from engine.protocol.evaluation import NoiseFloor, Outcome, Prereg
-from engine.protocol.gates import GatesReport, Status
+from engine.protocol.gates import GatesReport, Severity, Status
 from engine.protocol.review import Validation
 
 
