@@ -181,7 +181,7 @@ class Scene:
             done += len(batch)
             outcomes = tuple(self.outcome(arm, item_id, kind, rates[kind]) for item_id, kind in batch)
             if share < 1.0 or self.name == "sft":
-                self.batch_file(arm, done // 32, outcomes)
+                self.batch_file(arm, math.ceil(done / 32), outcomes)
             self.say(ev.BatchEvaluated(
                 arm=arm, batch=done // 32, done_items=done, items=total, tokens=61 * len(batch), elapsed_s=9.5, outcomes=outcomes,
                 memory=self.memory(),
