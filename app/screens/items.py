@@ -83,6 +83,7 @@ class ItemsScreen(PanelScreen):
         self._pairs: list[AnsweredItem] = []
         self._shown: list[AnsweredItem] = []
         self._stopped = threading.Event()
+        self._read_once, self._problem = False, ""
 
     def compose(self) -> ComposeResult:
         """Title, filters, items, search."""
@@ -121,14 +122,22 @@ class ItemsScreen(PanelScreen):
 
     def on_items_read(self, message: ItemsRead) -> None:
         """Show them."""
-        self._pairs = message.pairs
-        nothing = "" if message.pairs else "no item has been answered yet; the answers come batch by batch"
-        problem = self.query_one("#problem", TextBlock)
-        problem.display = bool(message.problem or nothing)
-        problem.show(
-            inert(message.problem, style="$error", limit=2_000) if message.problem else Content.styled(nothing, "$muted")
-        )
+        self._pairs, self._read_once, self._problem = message.pairs, True, message.problem
         self._show()
+
+    def _show_word(self) -> None:
+        """Why the list is empty, where it is."""
+        if self._problem:
+            word = inert(self._problem, style="$error", limit=2_000)
+        elif self._read_once and not self._pairs:
+            word = Content.styled("No item has been answered yet; the answers come batch by batch.", "$muted")
+        elif self._read_once and not self._shown:
+            word = Content.assemble("No item passes this filter and search; ", ("a", "bold $primary"), " shows all.")
+        else:
+            word = Content("")
+        block = self.query_one("#problem", TextBlock)
+        block.display = bool(word)
+        block.show(word)
 
     def on_row_table_chosen(self) -> None:
         """Enter opens."""
@@ -206,6 +215,7 @@ class ItemsScreen(PanelScreen):
         if len(self._shown) > MOST_ROWS:
             parts.append(Part(f" the first {MOST_ROWS:,}: search for the others", "$warning"))
         self.query_one("#filters", ClickLine).show_parts(parts)
+        self._show_word()
         self.show_keys()
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from textual.content import Content
 from textual.screen import Screen
 
+from app.state_words import RESUMABLE
 from app.engine_calls import Packed, Sizes, ask, note, pack, remove, rename, resume, sizes, start_demo
 from app.figures import memory_size
 from app.inert import inert
@@ -20,7 +21,6 @@ from app.screens.panel_screen import PanelScreen
 from engine.protocol.listing import Listed
 
 Result = TypeVar("Result")
-RESUMABLE = frozenset({"draft", "blocked", "stopped", "interrupted", "failed"})
 RUN_KEYS = (
     Key(keys="s", action="stop", label="Stop…", help="Stop the run: it finishes its step and writes a checkpoint; asks first."),
     Key(keys="r", action="resume", label="Resume", help="Go on with a run that rests, exactly where it was."),

@@ -81,6 +81,8 @@ async def test_items_can_be_read_and_searched_while_the_arms_answer(panel_on, sh
         await until(pilot, lambda: isinstance(panel.screen, ItemsScreen) and len(panel.screen.query_one(RowTable).rows) == 486)
         await pilot.press("l")
         await until(pilot, lambda: len(panel.screen.query_one(RowTable).rows) == 9)
+        await pilot.press("slash", *"nowhere", "enter")
+        await until(pilot, lambda: "No item passes this filter and search; a shows all." in shown(panel))
         await pilot.press("b")
         await until(pilot, lambda: isinstance(panel.screen, RunScreen))
         await pilot.press("down", "slash")
