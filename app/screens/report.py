@@ -185,7 +185,7 @@ class ReportPane(Pane):
         width = table.scrollable_content_region.width or self.text_width
         groups: dict[str, Outcome] = {OVERALL: evaluation.overall, **evaluation.by_type}
         scale = shared_scale((group.lift_ci for group in groups.values()), forest_room(width))
-        table.columns = columns(scale.width, axis(scale))
+        table.columns = columns(scale.width, axis(scale), evaluation.metadata.confidence_level)
         table.show([_row(name, group, scale) for name, group in groups.items()])
 
     def _show_detail(self) -> None:
@@ -205,16 +205,17 @@ class ReportPane(Pane):
         text.show(Content("\n").join(lines))
 
 
-def columns(forest_width: int, head: str) -> list[Column]:
-    """The table's columns; arm intervals, raw p and h come where there is room."""
+def columns(forest_width: int, head: str, level: float = 0.95) -> list[Column]:
+    """The table's columns, intervals at `level`; arm intervals, raw p and h come where there is room."""
+    interval = f"[{100 * level:g} % CI]"
     return [
         Column(title="type †guarded", width=14),
         Column(title="n", width=5, right=True),
         Column(title="base %", width=6, right=True),
-        Column(title="[95 % CI]", exported="base [95 % CI]", width=13, from_width=_VERY_WIDE),
+        Column(title=interval, exported=f"base {interval}", width=13, from_width=_VERY_WIDE),
         Column(title="SFT %", width=5, right=True),
-        Column(title="[95 % CI]", exported="SFT [95 % CI]", width=13, from_width=_VERY_WIDE),
-        Column(title="lift pp [95 % CI]", width=21),
+        Column(title=interval, exported=f"SFT {interval}", width=13, from_width=_VERY_WIDE),
+        Column(title=f"lift pp {interval}", width=21),
         Column(title="p", width=7, right=True, from_width=_WIDE),
         Column(title="p adj", width=7, right=True),
         Column(title="h", width=5, right=True, from_width=_WIDE),

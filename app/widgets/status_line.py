@@ -87,6 +87,9 @@ def _resting(view: RunView) -> list[Content]:
         parts.append(DECISIONS[decision].content(bold=True))
     if shown == "finished":
         parts.append(Content(f"took {clock_duration(sum(state.stages_done.values()))}"))
+        if view.gates is not None and view.gates.overrides:
+            names = ", ".join(override.gate for override in view.gates.overrides)
+            parts.append(Content.styled(f"! overridden: {names}", "$warning"))
         return parts
     if shown == "interrupted":
         return [*parts, Content(f"in {_STAGE_WORDS[state.stage].lower()}: no live supervisor"), Content("r resumes")]

@@ -85,3 +85,20 @@ def test_ticks_are_round_numbers_inside_the_range(low, high, about, whole, label
 
     ticks, shown = round_ticks(low, high, about, whole=whole)
     assert shown == labels and all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+
+
+def test_a_finished_run_says_for_ever_what_was_overridden_and_intervals_their_level(scene_of):
+    import msgspec
+
+    from app.following import RunFollower
+    from app.screens.report import columns
+    from engine.protocol.gates import Override
+
+    scene = scene_of("go")
+    follower = RunFollower(scene.run, lambda: scene.clock_s)
+    follower.look()
+    assert "overridden" not in status_line(follower.view, 100).plain
+    given = Override(gate="leakage", reason="known", who="Ada", at="2026-03-14T09:00:00Z")
+    follower.view.gates = msgspec.structs.replace(follower.view.gates, overrides=(given,))
+    assert "! overridden: leakage" in status_line(follower.view, 100).plain
+    assert [column.title for column in columns(20, "", 0.9)][6] == "lift pp [90 % CI]"
