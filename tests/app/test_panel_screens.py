@@ -61,7 +61,12 @@ async def test_an_interrupted_run_does_not_claim_to_run(panel_on, shown, until):
     async with panel.run_test(size=SIZE) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: "! interrupted: nobody works on it any more" in shown(panel))
-        assert "ETA" not in shown(panel) and "left:" not in shown(panel) and "last GiB" in shown(panel)
+        assert (
+            "ETA" not in shown(panel)
+            and "left:" not in shown(panel)
+            and "forecast" not in shown(panel)
+            and "last GiB" in shown(panel)
+        )
 
 
 def test_the_tail_of_the_log_is_whole_lines_of_a_bounded_size(tmp_path):
