@@ -10,7 +10,6 @@ from typing import TypeVar
 from textual.content import Content
 from textual.screen import Screen
 
-from app.state_words import RESUMABLE
 from app.engine_calls import Packed, Sizes, ask, note, pack, remove, rename, resume, sizes, start_demo
 from app.figures import memory_size
 from app.inert import inert
@@ -18,6 +17,7 @@ from app.keys import Key
 from app.listing_text import given_name
 from app.messages import Open
 from app.screens.panel_screen import PanelScreen
+from app.state_words import RESUMABLE
 from engine.protocol.listing import Listed
 
 Result = TypeVar("Result")
