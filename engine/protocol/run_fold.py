@@ -39,12 +39,19 @@ def apply_all(state: RunState, found: Iterable[tuple[Stamp, ev.Event] | SkimmedS
         if isinstance(each, SkimmedStep):
             skimmed.append(each)
             continue
-        if skimmed:
-            _skim(state, skimmed)
-            skimmed.clear()
+        _skim_run(state, skimmed)
+        skimmed.clear()
         stamp, event = each
         apply(state, event, stamp)
-    _skim(state, skimmed)
+    _skim_run(state, skimmed)
+
+
+def _skim_run(state: RunState, steps: Sequence[SkimmedStep]) -> None:
+    if not steps:
+        return
+    if state.state != "running" or not state.state_since:
+        state.state, state.state_since = "running", steps[0].t
+    _skim(state, steps)
 
 
 def replay(stamped: Iterable[tuple[Stamp, ev.Event]]) -> RunState:
