@@ -12,6 +12,7 @@ import torch
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.attention import NAME, use_sluice_attention
 from engine.compute.decode import Decoder
+from engine.compute.dropout import DropoutSeed, keep_mask
 from engine.compute.gradients import BatchGradients
 from engine.compute.linears import FrozenLinear, frozen_linears, install_linears, mirror_layers
 from engine.compute.loader import load_clean_model
@@ -34,7 +35,7 @@ def base(tiny_model_folder: Path) -> Any:
 
 
 def adapted(base: Any, *, dropout: float = 0.0) -> Any:
-    model = attach_lora(copy.deepcopy(base), TrainTable(lora_dropout=dropout), seed=2)
+    model = attach_lora(copy.deepcopy(base), TrainTable(lora_dropout=dropout, lora_alpha=8.0), seed=2)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for name, value in trainable(model).items():
@@ -108,6 +109,46 @@ def test_recomputation_and_mirror_see_the_same_dropout(base: Any) -> None:
     assert far_apart(other[1], plain[1]) < 1e-6
     elsewhere = our_gradients(adapted(base, dropout=0.3), some, ComputePlan(row_tokens=128), step=2)
     assert elsewhere[0] != plain[0]
+
+
+def test_gradients_under_dropout_are_those_of_the_formula(base: Any) -> None:
+    model = adapted(base, dropout=0.4)
+    switches = install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.float32)
+    bank, layer = AdapterBank(model, adapter_dtype=torch.float32), next(iter(frozen_linears(model).values()))
+    name = next(iter(frozen_linears(model)))
+    switches.seed.set(77)
+    x = torch.randn(1, 9, layer.in_features, generator=torch.Generator().manual_seed(5))
+    upstream = torch.randn(1, 9, layer.out_features, generator=torch.Generator().manual_seed(6))
+    ours = x.clone().requires_grad_()
+    out = layer(ours)
+    out.backward(upstream)
+    bank.collect()
+    mask = keep_mask(x[0], switches.seed, layer.stream, 0.4)
+    theirs, a, b = (tensor.detach().clone().requires_grad_() for tensor in (x, layer.adapter.a_ri, layer.adapter.b_or))
+    right = theirs @ layer.frozen.dense().t() + layer.adapter.scaling * ((theirs * mask) @ a.t()) @ b.t()
+    right = right if layer.frozen.bias is None else right + layer.frozen.bias
+    right.backward(upstream)
+    assert torch.allclose(out, right, atol=1e-5)
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
+    for part, wanted in (("lora_A", a.grad), ("lora_B", b.grad)):
+        assert torch.allclose(bank.gradients()[f"{name}.{part}.weight"], wanted, atol=1e-5)
+
+
+def test_layers_of_one_step_have_masks_of_their_own() -> None:
+    seed = DropoutSeed(CPU)
+    seed.set(5)
+    one, same, other = (keep_mask(torch.ones(64, 64), seed, stream, 0.5) for stream in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert 0.4 < (one == other).float().mean() < 0.6
+
+
+def test_so_many_layers_are_computed_again(base: Any) -> None:
+    some, model = examples(), adapted(base)
+    runs = dict.fromkeys(range(base.config.num_hidden_layers), 0)
+    for index, layer in enumerate(model.get_base_model().model.layers):
+        layer.mlp.register_forward_pre_hook(lambda *_, index=index: runs.__setitem__(index, runs[index] + 1))
+    our_gradients(model, some, ComputePlan(row_tokens=4096, recomputed_layers=1))
+    assert runs == {index: 2 if index < 1 else 1 for index in runs}
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean(base: Any) -> None:
@@ -201,18 +242,24 @@ def test_an_unlearnt_place_of_a_fixed_size_row_counts_nothing(base: Any) -> None
     (row,) = step_of(some).rows
     loss = RowLoss(base, device=CPU, pad_id=0, chunk_tokens=8)
     tensors = loss.tensors(row, some)
-    with torch.no_grad():
-        exact = loss.of(tensors).item()
-        padded = loss.of(
-            type(tensors)(
-                tensors.ids_1t,
-                tensors.positions_1t,
-                tensors.mask_11tt,
-                torch.cat([tensors.predictors_k, torch.zeros(5, dtype=torch.long)]),
-                torch.cat([tensors.targets_k, torch.full((5,), -100)]),
-            )
-        ).item()
-    assert padded == pytest.approx(exact, rel=1e-6)
+    padded = type(tensors)(
+        tensors.ids_1t,
+        tensors.positions_1t,
+        tensors.mask_11tt,
+        torch.cat([tensors.predictors_k, torch.zeros(5, dtype=torch.long)]),
+        torch.cat([tensors.targets_k, torch.full((5,), -100)]),
+    )
+    results = []
+    for given in (tensors, padded):
+        embedded = base.get_input_embeddings()(tensors.ids_1t).detach().requires_grad_()
+        hook = base.get_input_embeddings().register_forward_hook(lambda *_, given=embedded: given)
+        total = loss.of(given)
+        total.backward()
+        hook.remove()
+        results.append((total.item(), embedded.grad.clone()))
+    (exact, wanted), (found, gradient) = results
+    assert found == pytest.approx(exact, rel=1e-6)
+    assert torch.allclose(gradient, wanted, rtol=1e-5, atol=1e-7)
 
 
 def test_decoding_in_buffers_of_fixed_size_gives_the_librarys_ids(base: Any) -> None:
@@ -231,6 +278,11 @@ def test_decoding_in_buffers_of_fixed_size_gives_the_librarys_ids(base: Any) -> 
     assert decoder.decode(single, end_id=511, max_new_tokens=6) == Decoder(base, pad_id=0).decode(
         single, end_id=511, max_new_tokens=6
     )
+    more = prompts + [[rng.randrange(3, 512) for _ in range(90)] for _ in range(5)]
+    assert decoder.decode(more, end_id=511, max_new_tokens=12) == Decoder(base, pad_id=0).decode(
+        more, end_id=511, max_new_tokens=12
+    )
+    assert decoder.decode(prompts, end_id=511, max_new_tokens=12) == found
     assert ours.config._attn_implementation == NAME
 
 
