@@ -82,7 +82,7 @@ def drop(*keys):
 CRITIQUES = ("instruction_critique", "pair_critique")
 CASES = [
     *((gate, "pass", nothing, {}) for gate in GATE_IDS if gate not in LATE),
-    *((gate, "pending", nothing, {}) for gate in LATE),
+    *((gate, "pending", nothing, {}) for gate in sorted(LATE)),
     ("manifest", "fail", edit("session_manifest", lambda it: it.update(git_commit="")), {}),
     ("manifest", "n/a", nothing, WITHOUT),
     ("integrity", "fail", edit("qc_scale", lambda it: it["counts"].update(kept=159)), {}),
