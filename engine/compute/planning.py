@@ -26,6 +26,7 @@ from engine.core.planner import (
     gpu_figures,
     mirrorable,
     peak_of_row,
+    still_fits,
     usable_bytes,
 )
 from engine.protocol.arms import Conditions
@@ -43,36 +44,43 @@ def choose_compute_plan(
 ) -> PlanEstimate:
     """The plan that this worker trains by; told as PlanChosen and kept in plan.json.
 
-    `gauge` is that of the device's memory unless given. Raises: ConfigError where no plan fits or a forced choice cannot be had.
+    A resumed run keeps the plan it had on this device, so that it is exact, unless that no longer fits. `gauge` is that of the device's memory unless given. Raises: ConfigError where no plan fits or a forced choice cannot be had.
     """
     config = context.config
     device = device_figures(loaded.device, gauge or DeviceGauge(loaded.device))
-    estimates = candidates(
-        shape_of(config, loaded), _workload(config, data), device, config,
-        failed_peaks=read_run_plan(context.run).failed_peaks("train"),
-    )  # fmt: skip
-    chosen = choose(estimates)
-    faster = estimates[: estimates.index(chosen)][:MOST_REFUSED_TOLD]
+    known = read_run_plan(context.run)
+    failed = known.failed_peaks("train")
+    estimates = candidates(shape_of(config, loaded), _workload(config, data), device, config, failed_peaks=failed)
+    before = known.chosen if known.device == device.name else None
+    keeps = before is not None and still_fits(before, device, config, failed_peaks=failed)
+    chosen = before if before is not None and keeps else choose(estimates)
+    faster = () if keeps else estimates[: estimates.index(chosen)][:MOST_REFUSED_TOLD]
     context.emit(
         PlanChosen(stage="train", chosen=chosen, free_bytes=device.free_bytes, forced=forced_settings(config), refused=faster)
     )
-    note_chosen(context.run, chosen)
+    note_chosen(context.run, chosen, device.name)
     return chosen
 
 
 def choose_decoding_plan(
     context: StageContext, arm: Arm, loaded: LoadedModel, plan: BatchPlan, before: Conditions | None
 ) -> PlanEstimate:
-    """The plan of an arm, told as PlanChosen: that of the base arm where it has been answered, so that both have the same arithmetic."""
+    """The plan of an arm, told as PlanChosen: that of the base arm where it has been answered, so that both have the same arithmetic.
+
+    Where that no longer fits, the arm has a plan of its own, under which the base arm is then answered again.
+    """
     config, device = context.config, device_figures(loaded.device, DeviceGauge(loaded.device))
     shape = shape_of(config, loaded)
     estimate = decoding_estimate(
         shape, [(len(batch.ids), batch.width) for batch in plan.batches], device, usable_bytes=usable_bytes(device, config),
         new_tokens=config.eval.max_new_tokens, mirrorable=mirrorable(config, shape, device), element_size=element_bytes(config, device),
     )  # fmt: skip
-    compute_plan = decoding_plan(estimate.mirrored_layers, device, config, shape) if before is None else before.compute_plan
+    compute_plan = decoding_plan(estimate.mirrored_layers, device, config, shape)
+    as_before = before is not None and (device.kind == "cpu" or before.compute_plan.mirrored_layers <= estimate.mirrored_layers)
+    if before is not None and as_before:
+        compute_plan = before.compute_plan
     mirrored = f"mirror {compute_plan.mirrored_layers}/{shape.layers}" if compute_plan.mirrored_layers else "plain"
-    name = mirrored if before is None else f"{mirrored}, as the base arm"
+    name = f"{mirrored}, as the base arm" if as_before else mirrored
     chosen = PlanEstimate(name=name, plan=compute_plan, step_s=0.0, peak_bytes=estimate.peak_bytes)
     context.emit(PlanChosen(stage=arm, chosen=chosen, free_bytes=device.free_bytes, forced=forced_settings(config)))
     return chosen

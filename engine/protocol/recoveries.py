@@ -36,9 +36,10 @@ class Preflight(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of plan.json; `chosen` is the plan that training goes by, `preflights` are by stage."""
+    """The whole of plan.json; `chosen` is the plan that training goes by, on the device named so; `preflights` are by stage."""
 
     chosen: PlanEstimate | None = None
+    device: str = ""
     preflights: dict[Stage, Preflight] = {}
     recoveries: tuple[Recovery, ...] = ()
 

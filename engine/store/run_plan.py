@@ -24,10 +24,10 @@ def read_run_plan(run: RunFolder) -> RunPlan:
         return RunPlan()
 
 
-def note_chosen(run: RunFolder, chosen: PlanEstimate) -> None:
-    """The plan that training goes by from now on; on a full disk it is told by its event alone."""
+def note_chosen(run: RunFolder, chosen: PlanEstimate, device: str) -> None:
+    """The plan that training goes by from now on, and the device's name; on a full disk it is told by its event alone."""
     with contextlib.suppress(DiskFullError, OSError):
-        _change(run, chosen=chosen)
+        _change(run, chosen=chosen, device=device)
 
 
 def note_preflight(run: RunFolder, stage: Stage, measured: Preflight) -> None:

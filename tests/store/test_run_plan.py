@@ -22,10 +22,12 @@ def test_everything_that_was_added_is_there(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert read_run_plan(run) == RunPlan()
     note_recovery(run, IN_BASE)
-    note_chosen(run, CHOSEN)
+    note_chosen(run, CHOSEN, "CPU")
     note_preflight(run, "train", MEASURED)
     note_recovery(run, IN_TRAINING)
-    assert read_run_plan(run) == RunPlan(chosen=CHOSEN, preflights={"train": MEASURED}, recoveries=(IN_BASE, IN_TRAINING))
+    assert read_run_plan(run) == RunPlan(
+        chosen=CHOSEN, device="CPU", preflights={"train": MEASURED}, recoveries=(IN_BASE, IN_TRAINING)
+    )
     assert run.plan.stat().st_mode & 0o777 == 0o600
 
 
@@ -57,7 +59,7 @@ def test_a_full_disk_loses_what_only_tells_but_not_in_silence_what_decides(
         raise DiskFullError("no space") from OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(run_plan, "atomic_write", full)
-    note_chosen(RunFolder(tmp_path), CHOSEN)
+    note_chosen(RunFolder(tmp_path), CHOSEN, "CPU")
     note_preflight(RunFolder(tmp_path), "train", MEASURED)
     with pytest.raises(DiskFullError):
         note_recovery(RunFolder(tmp_path), IN_BASE)

@@ -3,7 +3,7 @@
 Pure: sizes in, predictions out. It refuses to look at a device, a model's weights or a text.
 """
 
-from engine.core.planner.choice import candidates, choose, forced_settings, plain_plan, usable_bytes
+from engine.core.planner.choice import candidates, choose, forced_settings, plain_plan, still_fits, usable_bytes
 from engine.core.planner.decoding import DecodingEstimate, cache_columns, decoding_estimate, decoding_peak, decoding_plan
 from engine.core.planner.device import CONTEXT_BYTES, DeviceFigures, cpu_figures, gpu_figures
 from engine.core.planner.memory import peak_of_row, weight_bytes
@@ -15,5 +15,5 @@ from engine.core.planner.workload import Workload
 __all__ = [
     "CONTEXT_BYTES", "DecodingEstimate", "DeviceFigures", "ModelShape", "Workload", "cache_columns", "candidates", "choose", "cpu_figures",
     "decoding_estimate", "decoding_peak", "decoding_plan", "element_bytes", "forced_settings", "gpu_figures", "mirrorable", "peak_of_row", "plain_plan",
-    "row_seconds", "usable_bytes", "weight_bytes",
+    "row_seconds", "still_fits", "usable_bytes", "weight_bytes",
 ]  # fmt: skip

@@ -85,6 +85,12 @@ def choose(estimates: Sequence[PlanEstimate]) -> PlanEstimate:
     )
 
 
+def still_fits(estimate: PlanEstimate, device: DeviceFigures, settings: Config, *, failed_peaks: Sequence[int] = ()) -> bool:
+    """Whether a plan that was chosen before may be taken again: it fits what is free now, and nothing like it ran out of memory."""
+    lost = any(estimate.peak_bytes >= AS_MUCH * peak for peak in failed_peaks)
+    return not lost and (device.kind == "cpu" or 0 < estimate.peak_bytes <= usable_bytes(device, settings))
+
+
 def plain_plan(settings: Config) -> ComputePlan:
     """The plan without any fast path, which works everywhere."""
     return ComputePlan(row_tokens=max(settings.train.row_tokens, settings.train.max_seq_len))
