@@ -4,6 +4,7 @@ It refuses to half-accept a file: either a whole `Config` comes back or a `Confi
 """
 
 import difflib
+import errno
 import json
 import re
 import textwrap
@@ -313,10 +314,23 @@ def _with_absolute_paths(config: Config, base: Path, *, lines: KeyLines, where: 
             if (table, key) == ("model", "path") and re.fullmatch(r"[\w.-]+/[\w.-]+", value):
                 # a hub name, which the loader looks up in the local cache
                 continue
-            problems.append(f"{place}: {table}.{key} is {value!r}; there is no {found}")
+            problems.append(f"{place}: {table}.{key} is {value!r}; {_why_missing(found)}")
         changed.setdefault(table, {})[key] = str(found)
     tables = {name: msgspec.structs.replace(getattr(config, name), **values) for name, values in changed.items()}
     return msgspec.structs.replace(config, **tables), problems
+
+
+def _why_missing(path: Path) -> str:
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f"{path} is a loop of symbolic links; name the file itself"
+        if error.errno == errno.EACCES:
+            return f"{path} lies in a folder that this user may not enter"
+    if path.is_symlink():
+        return f"{path} is a symbolic link to {path.readlink()}, which is not there"
+    return f"there is no {path}"
 
 
 def _toml(value: Any) -> str:

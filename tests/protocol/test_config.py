@@ -74,6 +74,18 @@ def test_missing_inputs_are_all_named(tmp_path) -> None:
     assert "data.held_out is missing" in found[2]
 
 
+def test_why_an_input_is_not_there_is_said(tmp_path) -> None:
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "moved.jsonl").symlink_to("elsewhere.jsonl")
+    path = tmp_path / "sluice.toml"
+    path.write_text('[model]\npath = "."\n[data]\ntrain = "loop.jsonl"\nheld_out = "moved.jsonl"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    loop, moved = caught.value.problems
+    assert "line 4" in loop and loop.endswith("is a loop of symbolic links; name the file itself")
+    assert "line 5" in moved and moved.endswith("is a symbolic link to elsewhere.jsonl, which is not there")
+
+
 def test_paths_become_absolute_against_the_file(tmp_path) -> None:
     for name in ("train.jsonl", "held.jsonl"):
         (tmp_path / name).write_text("x")
