@@ -10,6 +10,7 @@ from engine.data.gate_families import pod
 from engine.protocol.config import EngineTable, EvalTable, ModelTable, PlanTable
 from tests.data.dataset import ASSETS
 
+CPU = {"engine": EngineTable(device="cpu")}
 CUDA = {"engine": EngineTable(device="cuda")}
 H200 = "NVIDIA H200, 143771, 143000, 0, GPU-aaaa-1, 9.0"
 T4 = "Tesla T4, 15360, 15000, 1, GPU-bbbb-2, 7.5"
@@ -109,6 +110,15 @@ def test_a_workspace_that_goes_with_the_pod_is_said(small, cards, monkeypatch):
         monkeypatch.setattr(pod, "filesystem_of", lambda folder, kind=kind: kind)
         gate = small.check(**CUDA)["pod"]
         assert gate.status == "pass" and words in gate.reason and ("SLUICE_WORKSPACE" in gate.reason) == bool(words)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below/it", "link"])
+def test_a_workspace_where_a_file_is_fails(small, monkeypatch, tmp_path, place):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    monkeypatch.setenv("SLUICE_WORKSPACE", str(tmp_path / place))
+    gate = small.check(**CPU)["pod"]
+    assert gate.status == "fail" and "is not a folder; set SLUICE_WORKSPACE" in gate.reason
 
 
 def test_the_file_system_is_that_of_the_nearest_mount(tmp_path):

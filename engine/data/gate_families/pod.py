@@ -168,6 +168,9 @@ def _free_bytes(root: Path) -> int | None:
 def _write_fault(root: Path) -> str | None:
     """Why nothing can be written at `root`; a folder that is not there yet is judged by the permissions of the nearest one."""
     folder = _existing(root)
+    below = next((place for place in (root, *root.parents) if os.path.lexists(place)), root)
+    if below != folder:
+        return f"{root} cannot be made: {below} is not a folder; set SLUICE_WORKSPACE to a folder you may write in"
     if folder != root:
         return None if os.access(folder, os.W_OK | os.X_OK) else f"{root} cannot be made: {folder} is not writable"
     try:
