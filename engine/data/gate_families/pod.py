@@ -16,6 +16,7 @@ from engine.data.driver import DriverGpu, driver_gpus
 from engine.data.inputs import Inputs
 from engine.data.model_folder import read_model_config
 from engine.data.run_plan import RunPlan, device_of_run, plan_texts
+from engine.protocol.durability import warning
 from engine.protocol.errors import ConfigError, InputError, ModelError
 from engine.protocol.gates import GateResult, Status
 from engine.protocol.runs import workspace
@@ -23,8 +24,6 @@ from engine.protocol.runs import workspace
 _SPARE_BYTES = 2**30
 _BYTES_PER_TRAINED_PARAMETER = 12
 """Adapter weights and both Adam moments, each in fp32."""
-_IN_MEMORY = ("tmpfs", "ramfs")
-_LAYERS = ("overlay", "aufs")
 
 
 @dataclass
@@ -51,7 +50,8 @@ def pod(inputs: Inputs) -> GateResult:
         place, threshold = _look_at_gpu(inputs, gpus[0], looked)
     elif on_gpu:
         looked.faults.append('engine.device is "cuda" but the driver shows no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES')
-    looked.notes += _lost_with_the_pod(root) if on_gpu else []
+    if on_gpu and (lost := warning(root)):  # quantised weights and compiled kernels are kept below it too
+        looked.notes.append(f"{root} is {lost}")
     well = [] if looked.faults or looked.unknown else [f"output and caches go to {root}, which is writable and has room"]
     return inputs.draft.result(
         "pod", "hard" if on_gpu else "advisory", looked.status, "; ".join([*looked.faults, *looked.unknown, *well, *looked.notes]),
@@ -122,27 +122,6 @@ def _shortages(plan: RunPlan) -> Iterator[str]:
         )
     if plan.evaluation.decoding.refused:
         yield f"the evaluation does not fit the GPU: its largest batch {plan.evaluation.decoding.refused}"
-
-
-def _lost_with_the_pod(root: Path) -> Iterator[str]:
-    """A note where the workspace, and with it the caches of quantised weights and kernels, lies on what a pod loses."""
-    kind = filesystem_of(_existing(root))
-    if kind in _IN_MEMORY:
-        yield f"{root} is in memory ({kind}): runs and caches are lost when the pod ends; set SLUICE_WORKSPACE to a volume"
-    elif kind in _LAYERS:
-        yield f"{root} is in the container's own layer ({kind}), which goes with the pod; set SLUICE_WORKSPACE to a volume"
-
-
-def filesystem_of(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The kind of file system that `folder` is on, as the kernel names it; empty where it cannot be asked."""
-    try:
-        lines = [line.split() for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()]
-        real = folder.resolve()
-    except (OSError, RuntimeError):
-        return ""
-    # Blanks in paths are written as octal escapes; of mounts at one place the last is seen
-    holding = [(at, parts[2]) for parts in lines if len(parts) > 2 and real.is_relative_to(at := parts[1].replace("\\040", " "))]
-    return max(enumerate(holding), key=lambda one: (len(Path(one[1][0]).parts), one[0]))[1][1] if holding else ""
 
 
 def needed_bytes(inputs: Inputs) -> int:
