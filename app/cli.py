@@ -81,6 +81,13 @@ def sluice(ctx: click.Context, ascii_only: bool) -> None:
             print_runs(workspace())
 
 
+def _complain(text: str) -> None:
+    """A line on standard error; it may quote files, so it is made visible like all foreign text."""
+    from app.commands.output import say
+
+    say(text, err=True)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs a command and ends the process with its exit status."""
     # datasets, answers and settings may be private: nothing we make is readable by others
@@ -89,13 +96,13 @@ def main(arguments: list[str] | None = None) -> None:
         status = sluice.main(args=arguments, prog_name="sluice", standalone_mode=False)
     except SluiceError as error:
         for problem in error.problems:
-            click.echo(f"sluice: {problem}", err=True)
+            _complain(f"sluice: {problem}")
         status = error.exit_status
     except click.ClickException as error:
         error.show()
         status = 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("sluice: interrupted", err=True)
+        _complain("sluice: interrupted")
         status = 130
     except BrokenPipeError:
         # the reader of our output is gone (| head): nothing more to say, and Python must not complain at exit either
@@ -103,12 +110,12 @@ def main(arguments: list[str] | None = None) -> None:
         status = 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"sluice: {place}{error.strerror or error}; mend that and try again", err=True)
+        _complain(f"sluice: {place}{error.strerror or error}; mend that and try again")
         status = 2
     except Exception as error:
         if os.environ.get("SLUICE_DEBUG"):
             raise
-        click.echo(f"sluice: this is a bug in sluice: {type(error).__name__}: {error}; SLUICE_DEBUG=1 shows where", err=True)
+        _complain(f"sluice: this is a bug in sluice: {type(error).__name__}: {error}; SLUICE_DEBUG=1 shows where")
         status = 4
     sys.exit(status if isinstance(status, int) else 0)
 

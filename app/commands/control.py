@@ -13,7 +13,7 @@ import msgspec
 from rich.table import Table
 
 from app.commands.follow import LOOK_EVERY_S, exit_status, follow
-from app.commands.output import console, inert, print_json
+from app.commands.output import console, inert, print_json, say
 from app.listing_text import given_name, what
 from engine.protocol.commands import CommandName, send_command, who
 from engine.protocol.durability import warning
@@ -90,7 +90,7 @@ def watch(run: str, as_json: bool) -> int:
         _print_events(found)
         return 0
     state = follow(found)
-    click.echo(f"run {found.run_id}: {state.state}{': ' + state.detail if state.detail else ''}", err=True)
+    say(f"run {found.run_id}: {state.state}{': ' + state.detail if state.detail else ''}", err=True)
     return exit_status(found, state)
 
 
@@ -102,9 +102,9 @@ def stop(run: str) -> int:
     _command(found, "stop")
     state = follow(found, quiet=True)
     if state.state == "stopped":
-        click.echo(f"run {found.run_id} stopped: {state.detail}; sluice resume {found.run_id} goes on")
+        say(f"run {found.run_id} stopped: {state.detail}; sluice resume {found.run_id} goes on")
         return 0
-    click.echo(f"run {found.run_id} is {state.state}{': ' + state.detail if state.detail else ''}")
+    say(f"run {found.run_id} is {state.state}{': ' + state.detail if state.detail else ''}")
     return exit_status(found, state)
 
 
@@ -114,7 +114,7 @@ def checkpoint(run: str) -> None:
     """Write a checkpoint now; training goes on."""
     found = find_run(run, workspace())
     _command(found, "checkpoint")
-    click.echo(f"run {found.run_id}: checkpoint asked for; sluice watch {found.run_id} shows when it is written")
+    say(f"run {found.run_id}: checkpoint asked for; sluice watch {found.run_id} shows when it is written")
 
 
 @click.command()
@@ -139,7 +139,7 @@ def open_run(run: str, ascii_only: bool) -> int:
     """Open the panel on one run, live or finished."""
     found = find_run(run, workspace())
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        click.echo("sluice: open needs a terminal; without one, sluice watch follows a run", err=True)
+        say("sluice: open needs a terminal; without one, sluice watch follows a run", err=True)
         return 2
     from app.panel import run_panel
 

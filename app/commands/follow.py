@@ -12,7 +12,7 @@ from types import TracebackType
 import click
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from app.commands.output import console
+from app.commands.output import console, say
 from engine.protocol import events as ev
 from engine.protocol.evaluation import decode_evaluation
 from engine.protocol.evaluation import exit_status as verdict_exit_status
@@ -40,7 +40,7 @@ def follow(run: RunFolder, *, quiet: bool = False) -> RunState:
             for event in _until_rest(run, state):
                 shown.show(event, state)
     except KeyboardInterrupt:
-        click.echo(f"\nThe run goes on: sluice watch {run.run_id} follows it, sluice stop {run.run_id} ends it.", err=True)
+        say(f"\nThe run goes on: sluice watch {run.run_id} follows it, sluice stop {run.run_id} ends it.", err=True)
         raise click.exceptions.Exit(130) from None
     return state
 
@@ -103,7 +103,7 @@ class _Lines(_Silent):
         line = log_line(event)
         if line is not None:
             level, text = line[1], line[0]
-            click.echo(f"{state.last_t[11:19]}  {'' if level == 'info' else level + ': '}{text}", err=True)
+            say(f"{state.last_t[11:19]}  {'' if level == 'info' else level + ': '}{text}", err=True)
         elif isinstance(event, ev.StepTrained | ev.BatchEvaluated):
             self._progress(state)
 
@@ -112,7 +112,7 @@ class _Lines(_Silent):
             self._stage, self._next_share = state.stage, 0.0
         if state.progress >= self._next_share:
             self._next_share += 1 / PLAIN_STEPS
-            click.echo(f"{state.last_t[11:19]}  {_progress_text(state)}", err=True)
+            say(f"{state.last_t[11:19]}  {_progress_text(state)}", err=True)
 
 
 class _Bars(_Silent):

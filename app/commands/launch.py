@@ -10,7 +10,7 @@ import click
 
 from app.commands.control import summaries
 from app.commands.follow import exit_status, follow
-from app.commands.output import print_json
+from app.commands.output import print_json, say
 from engine.protocol.commands import utc_now, who
 from engine.protocol.config_file import differences, load_config
 from engine.protocol.errors import InputError, RunBusyError
@@ -112,12 +112,10 @@ def launch(run: RunFolder, *, until: Stage | None, detach: bool, as_json: bool) 
         if as_json:
             print_json({"run_id": run.run_id, "path": str(run.path), "state": "starting"})
         else:
-            click.echo(
-                f"run {run.run_id} goes on by itself: sluice watch {run.run_id} follows it, sluice open {run.run_id} shows it"
-            )
+            say(f"run {run.run_id} goes on by itself: sluice watch {run.run_id} follows it, sluice open {run.run_id} shows it")
         return 0
     if not as_json:
-        click.echo(f"run {run.run_id} in {run.path} (Ctrl-C leaves it going)", err=True)
+        say(f"run {run.run_id} in {run.path} (Ctrl-C leaves it going)", err=True)
     state = follow(run, quiet=as_json)
     return conclude(run, state, as_json=as_json)
 
@@ -132,15 +130,15 @@ def conclude(run: RunFolder, state: RunState, *, as_json: bool) -> int:
         )  # fmt: skip
         return status
     if state.state == "finished" and run.summary.exists():
-        click.echo(run.summary.read_text(encoding="utf-8"))
+        say(run.summary.read_text(encoding="utf-8"))
     elif state.state == "blocked":
         _print_blocked(run)
     else:
-        click.echo(f"run {run.run_id}: {state.state}{': ' + state.detail if state.detail else ''}", err=True)
+        say(f"run {run.run_id}: {state.state}{': ' + state.detail if state.detail else ''}", err=True)
         for line in state.log_tail[-10:]:
-            click.echo(f"  {line}", err=True)
+            say(f"  {line}", err=True)
         if state.state in ("stopped", "interrupted", "failed"):
-            click.echo(f"sluice resume {run.run_id} goes on where it was; sluice logs {run.run_id} shows more", err=True)
+            say(f"sluice resume {run.run_id} goes on where it was; sluice logs {run.run_id} shows more", err=True)
     return status
 
 
@@ -151,7 +149,7 @@ def _print_blocked(run: RunFolder) -> None:
     report = read_gates(run.gates)
     print_report(report)
     named = " ".join(f"--override {gate}" for gate in report.blocking)
-    click.echo(
+    say(
         f"\nBlocked. Mend the data and run again, or go on with\n  sluice resume {run.run_id} {named} --reason TEXT\n"
         "A GO is then impossible, and the override is shown in the verdict for ever."
     )
@@ -176,9 +174,9 @@ def _resume_all(until: Stage | None) -> int:
     interrupted = [listed.run for listed in summaries(workspace()) if listed.state == "interrupted"]
     for run in interrupted:
         start_supervisor(run, until)
-        click.echo(f"run {run.run_id} goes on")
+        say(f"run {run.run_id} goes on")
     if not interrupted:
-        click.echo("no interrupted run in this workspace")
+        say("no interrupted run in this workspace")
     return 0
 
 

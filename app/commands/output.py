@@ -6,6 +6,7 @@ Text from datasets and models is printed through `inert`, never as markup and ne
 import sys
 from typing import Any
 
+import click
 import msgspec
 from rich.console import Console
 from rich.text import Text
@@ -24,6 +25,11 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Called while the BrokenPipeError is handled."""
         raise BrokenPipeError
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Plain lines, not wrapped. Whatever of them came from files or a model is made visible first, as with `inert`; line ends stay."""
+    click.echo("".join(part.text for part in visible_parts(text)), err=err)
 
 
 def print_json(value: Any) -> None:

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from app.commands.follow import verdict_status
 from app.commands.given_lines import no_garbage_collection, read_lines, refuse, repeated, unknown_types
-from app.commands.output import print_json
+from app.commands.output import print_json, say
 from engine.core.text import quoted
 from engine.protocol.commands import utc_now
 from engine.protocol.errors import InputError
@@ -70,8 +70,8 @@ def report(run: str, changes: tuple[str, ...], as_json: bool) -> int:
     if as_json:
         sys.stdout.buffer.write(encode_evaluation(evaluation))
     else:
-        click.echo(found.summary.read_text(encoding="utf-8"))
-        click.echo(f"with charts and the discordant items: {found.report_html}")
+        say(found.summary.read_text(encoding="utf-8"))
+        say(f"with charts and the discordant items: {found.report_html}")
     return verdict_status(found)
 
 
@@ -109,7 +109,7 @@ def stats(pairs: Path, gate: bool, guard: str, as_json: bool) -> int:
     if as_json:
         sys.stdout.buffer.write(encode_evaluation(evaluation))
     else:
-        click.echo(summary_text(evaluation))
+        say(summary_text(evaluation))
     return exit_status(evaluation.verdict)
 
 
@@ -215,7 +215,7 @@ def signoff(run: str, name: str, note: str, as_json: bool) -> int:
     if as_json:
         print_json(signature)
     elif verdict is not None:
-        click.echo(f"run {found.run_id}: {verdict.decision} signed by {signature.name}")
+        say(f"run {found.run_id}: {verdict.decision} signed by {signature.name}")
     return verdict_status(found)
 
 

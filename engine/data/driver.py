@@ -1,38 +1,87 @@
 """What the driver says of the GPUs, through nvidia-smi: no GPU library is loaded and no context is made.
 
-It refuses to guess: what cannot be asked is no GPU.
+It refuses to guess: what cannot be asked is no GPU, and what the driver does not tell is not known.
 """
 
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-_QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
-_TIMEOUT_S = 20
+_PROGRAM: Final = "nvidia-smi"
+_FACTS: Final = ("name,memory.total,memory.free,index,uuid,compute_cap", "name,memory.total,memory.free,index,uuid")
+"""What is asked for; a driver too old for the first list refuses it whole, so the second follows."""
+_TIMEOUT_S: Final = 20
+_LEAST_BF16: Final = 8.0
+"""The compute capability from which on a card has bfloat16 (Ampere)."""
 
 
 @dataclass(frozen=True)
 class DriverGpu:
-    """A GPU by its driver; memory in bytes, 0 where the driver does not tell it."""
+    """A GPU by its driver; memory in bytes, 0 where the driver does not tell it; `compute_capability` None where it does not."""
 
     name: str
     total_bytes: int
     free_bytes: int
+    index: str = ""
+    uuid: str = ""
+    compute_capability: float | None = None
+
+    @property
+    def bf16(self) -> bool | None:
+        """Whether it calculates in bfloat16; None where the driver does not tell."""
+        return None if self.compute_capability is None else self.compute_capability >= _LEAST_BF16
 
 
 def driver_gpus() -> list[DriverGpu]:
-    """The GPUs that the driver shows to this process, in its order; empty where there is none."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or shutil.which(_QUERY[0]) is None:
+    """The GPUs that this process may use by CUDA_VISIBLE_DEVICES, in that order; empty where there is none."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named in ("", "-1") or shutil.which(_PROGRAM) is None:
         return []
-    try:
-        shown = subprocess.run(_QUERY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [_gpu(line) for line in shown.stdout.splitlines() if line.strip()] if shown.returncode == 0 else []
+    gpus = [_gpu(line) for line in _asked().splitlines() if line.strip()]
+    return gpus if named is None else _chosen(gpus, named.split(","))
+
+
+def _asked() -> str:
+    for facts in _FACTS:
+        command = [_PROGRAM, f"--query-gpu={facts}", "--format=csv,noheader,nounits"]
+        try:
+            shown = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        if shown.returncode == 0:
+            return shown.stdout
+    return ""
+
+
+def _chosen(gpus: Sequence[DriverGpu], names: Sequence[str]) -> list[DriverGpu]:
+    """Those named, by index or by the beginning of the uuid; CUDA stops at the first name that fits none. nvidia-smi does not know
+    the slices of a card (MIG): where one is named, all cards are shown."""
+    chosen: list[DriverGpu] = []
+    for name in map(str.strip, names):
+        if name.startswith("MIG-"):
+            return list(gpus)
+        found = [gpu for gpu in gpus if gpu.index == name or (name.startswith("GPU-") and gpu.uuid.startswith(name))]
+        if len(found) != 1:
+            break
+        chosen += found
+    return chosen
 
 
 def _gpu(line: str) -> DriverGpu:
-    name, *numbers = (part.strip() for part in line.split(","))
-    total, free = (int(number) << 20 if number.isdecimal() else 0 for number in (*numbers, "", "")[:2])
-    return DriverGpu(name, total, free)
+    name, *facts = (part.strip() for part in line.split(","))
+    total, free, index, uuid, capability = (*facts, "", "", "", "", "")[:5]
+    return DriverGpu(name, _mebibytes(total), _mebibytes(free), index, uuid, _number(capability))
+
+
+def _mebibytes(text: str) -> int:
+    return int(text) << 20 if text.isdecimal() else 0
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

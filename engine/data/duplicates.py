@@ -119,6 +119,7 @@ class _Joined:
         self.joined = self.left_out = 0
         self.pairs: list[tuple[int, int, float]] = []
         self._rare: RareGrams | None = None
+        self._not_all_compared: set[int] = set()
         self._places = with_enough_shared(grams, sizes, JACCARD)
         if len(self._places) < 2:
             return
@@ -129,6 +130,7 @@ class _Joined:
         bands = BandHasher(seed).bands(self._sets.grams, self._sets.sizes)
         for band in range(BANDS):
             self._join_band(*buckets(bands[band]))
+        self.left_out = self._alone_of(self._not_all_compared)
 
     def _join_band(self, places: I64, starts: I64, ends: I64) -> None:
         roots = self._roots()[places]
@@ -171,7 +173,13 @@ class _Joined:
             later = np.repeat([place for place, _, _ in block], [len(others) for _, others, _ in block])
             earlier = np.fromiter(chain.from_iterable(others for _, others, _ in block), np.int64)
             joining = self._join_all([(later, earlier)])
-            self.left_out += sum(not complete and place not in joining for place, _, complete in block)
+            self._not_all_compared.update(place for place, _, complete in block if not complete and place not in joining)
+
+    def _alone_of(self, places: set[int]) -> int:
+        """How many of these texts, each of which may have been in the crowds of several bands, joined nothing in any."""
+        roots = self._roots()
+        members = np.bincount(roots, minlength=len(roots))
+        return int((members[roots[list(places)]] == 1).sum()) if places else 0
 
     def _join(self, place: int, other: int, jaccard: float) -> bool:
         one, two = _root(self._parent, place), _root(self._parent, other)

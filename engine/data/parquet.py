@@ -8,6 +8,20 @@ from engine.data.lines import Progress, changed, no_progress, sha256_of
 from engine.protocol.errors import InputError
 
 BATCH_ROWS = 1024
+_MAGIC = b"PAR1"
+
+
+def is_parquet(path: Path) -> bool:
+    """True for a file named .parquet, in whatever case, or one that begins as Parquet files do; False too where it cannot be read."""
+    if path.suffix.lower() == ".parquet":
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
 
 
 class ParquetRows:

@@ -14,6 +14,7 @@ import msgspec
 from engine.core.qc import METADATA_KEYS
 from engine.data.json_lines import Fault, InnerKeys, decode_line, key_column, validation_fault
 from engine.data.lines import MAX_LINE_BYTES, LineReader, Part, Progress, no_progress
+from engine.data.parquet import is_parquet
 from engine.data.problems import Findings, Problem
 from engine.protocol.errors import InputError
 
@@ -21,7 +22,11 @@ _KEYS = ("instruction", "response", "id", "prompt", "completion", "instruction_c
 _INNER_KEYS = InnerKeys(METADATA_KEYS, each=("is_good", "confident"), holder="_critique")
 """What gates go by inside a record: its metadata, and the judgements of two critics."""
 _BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_FOREIGN = (
+    ((b"\xff\xfe", b"\xfe\xff"), "is UTF-16; save it as UTF-8"),
+    ((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"BZh", b"\xfd7zXZ"), "is compressed; unpack it and name the file inside"),
+)
+"""How files begin that are no JSONL, and what to say."""
 
 
 class Critique(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +106,7 @@ class RecordReader:
 
     def __iter__(self) -> Iterator[Record]:
         """Raises: InputError where the file as a whole cannot be used."""
-        source = self._parquet() if self.path.suffix == ".parquet" else self._jsonl()
+        source = self._parquet() if is_parquet(self.path) else self._jsonl()
         for line, fields in source:
             self.records += 1
             yield self._record(line, fields)
@@ -127,6 +132,7 @@ class RecordReader:
                 continue
             if number == 1 and data is not None:
                 data = self._without_bom(data)
+                self._refuse_list(data)
             if data is not None and data.endswith(b"\r"):
                 oddities["CRLF"] += 1
                 data = data[:-1]
@@ -141,12 +147,18 @@ class RecordReader:
             note_oddities(self.findings, oddities)
 
     def _without_bom(self, data: bytes) -> bytes:
-        if data.startswith(_UTF16):
-            raise InputError(f"{self.path}: is UTF-16; save it as UTF-8")
+        for beginnings, words in _FOREIGN:
+            if data.startswith(beginnings):
+                raise InputError(f"{self.path}: {words}")
         if not data.startswith(_BOM):
             return data
         self.findings.note("byte order mark", "starts with a byte order mark; passed over, better save it without", line=1)
         return data[len(_BOM) :]
+
+    def _refuse_list(self, first_line: bytes) -> None:
+        """A whole file that is one JSON list would lose every record but those that happen to be alone on their line."""
+        if first_line.strip() == b"[" or first_line.replace(b" ", b"").startswith(b"[{"):
+            raise InputError(f"{self.path}: is one JSON list; write one object a line, for example with: jq -c '.[]'")
 
     def _decoded(self, number: int, data: bytes | None, ended: bool) -> Fields | None:
         if data is None:

@@ -39,6 +39,7 @@ from engine.data.records import RecordReader
 from engine.data.tokens import RunTokenizer, TextSample
 from engine.protocol.config import Config, TrainTable
 from engine.protocol.errors import InputError
+from engine.protocol.items import HeldOutItem
 from engine.protocol.plans import PlanEstimate
 
 _TOKENIZED_TOGETHER = 1024
@@ -113,9 +114,19 @@ def plan_run(config: Config, device: DeviceFigures) -> RunPlan:
     Raises: InputError, ModelError: a dataset, tokenizer or config.json that cannot be used; ConfigError: a forced choice that cannot
     be carried out.
     """
-    shape = ModelShape.of_run(read_model_config(config.model.path), config)
     tokenizer = RunTokenizer.load(config.model.path)
-    sample = _sample(config)
+    return plan_texts(config, device, tokenizer, _sample(config), load_held_out(Path(config.data.held_out)).items)
+
+
+def plan_texts(
+    config: Config, device: DeviceFigures, tokenizer: RunTokenizer, sample: TextSample, held_out: Sequence[HeldOutItem]
+) -> RunPlan:
+    """The plan of a run on texts that were read before.
+
+    Raises: InputError where no example is left; ModelError: a config.json that cannot be used; ConfigError: a forced choice that
+    cannot be carried out.
+    """
+    shape = ModelShape.of_run(read_model_config(config.model.path), config)
     train, dev = _encoded(sample, tokenizer, config)
     data = _of_the_whole(sample, train, dev)
     workload = Workload.of_lengths(
@@ -127,7 +138,7 @@ def plan_run(config: Config, device: DeviceFigures) -> RunPlan:
         device=device, usable_bytes=usable_bytes(device, config), shape=shape, data=data, epochs=config.train.epochs,
         steps=config.train.epochs * steps_per_epoch(data.examples, config.train.batch_examples), plans=plans,
         chosen=next((plan for plan in plans if not plan.refused), None), forced=forced_settings(config),
-        evaluation=_evaluation(config, shape, device, tokenizer),
+        evaluation=_evaluation(config, shape, device, tokenizer, held_out),
     )  # fmt: skip
 
 
@@ -181,8 +192,10 @@ def _of_the_whole(sample: TextSample, train: _Examples, dev: _Examples) -> Plann
     )  # fmt: skip
 
 
-def _evaluation(config: Config, shape: ModelShape, device: DeviceFigures, tokenizer: RunTokenizer) -> PlannedEvaluation:
-    items = choose_subset(load_held_out(Path(config.data.held_out)).items, config.eval.subset, config.run.seed)
+def _evaluation(
+    config: Config, shape: ModelShape, device: DeviceFigures, tokenizer: RunTokenizer, held_out: Sequence[HeldOutItem]
+) -> PlannedEvaluation:
+    items = choose_subset(held_out, config.eval.subset, config.run.seed)
     ids = tokenizer.token_ids([prompt_text(item.instruction) for item in items])
     batches = plan_batches({item.id: tokens for item, tokens in zip(items, ids, strict=True)}, config.eval.batch_items).batches
     units = len(set(units_of(items).values()))

@@ -13,6 +13,7 @@ from typing import Final
 
 from engine.data.lines import Part, Parts, Progress, changed, sha256_of
 from engine.data.observers import NO_BOUNDS, Bounds, Observed, Observer
+from engine.data.parquet import is_parquet
 from engine.data.part_workers import PartWorkers
 from engine.data.problems import Findings
 from engine.data.records import Identities, RecordReader, no_record, note_oddities
@@ -48,7 +49,7 @@ def scan(path: Path, observer: Observer, progress: Progress, workers: int) -> Sc
 
     Raises: InputError where the file as a whole cannot be used; EngineError where a process was lost.
     """
-    if path.suffix == ".parquet":
+    if is_parquet(path):
         return _scan_rows(path, observer, progress)
     total_bytes = path.stat().st_size if path.is_file() else 0
     parts, joined = Parts(path, PART_BYTES), _Joined(path, observer)

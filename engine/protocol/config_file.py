@@ -4,13 +4,14 @@ It refuses to half-accept a file: either a whole `Config` comes back or a `Confi
 """
 
 import difflib
+import errno
 import json
 import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -28,6 +29,8 @@ PATH_KEYS = (
     ("data", "session_manifest"),
 )
 COMMENT_COLUMNS = 100
+_KINDS: Final = {"float": "a number", "int": "a whole number", "str": "a text", "bool": "true or false", "object": "a table",
+                 "array": "a list"}  # fmt: skip
 REQUIRED_KEYS = (("model", "path"), ("data", "train"), ("data", "held_out"))
 
 
@@ -243,16 +246,26 @@ def _table(kind: type[Table], table: str, content: dict[str, Any], lines: KeyLin
             values[key] = msgspec.convert(value, known[key])
         except msgspec.ValidationError as error:
             example = msgspec.to_builtins(getattr(kind(), key))
-            problems.append(f"{place}: {table}.{key} is {value!r}; {_expected(str(error))}, for example {_toml(example)}")
+            shown = f", for example {_toml(example)}" if example not in ({}, []) else ""
+            problems.append(f"{place}: {table}.{key} is {value!r}; {_expected(str(error), known[key])}{shown}")
     return kind(**values), problems
 
 
-def _expected(message: str) -> str:
+def _expected(message: str, kind: Any) -> str:
     text = message.split(" - at ")[0].replace("`", "")
     text = text.replace(f"str matching regex '{NAME_PATTERN}'", "1 to 32 lower-case letters, digits, dots, dashes or underscores")
+    if text.startswith("Invalid enum value"):
+        return f"must be one of {', '.join(map(str, _choices(kind)))}"
+    text = re.sub(r"\b(float|int|str|bool|object|array)\b", lambda match: _KINDS[match.group()], text)
     text = re.sub(r"^Expected ", "must be ", text)
     text = re.sub(r", got (.+)$", r" (found \1)", text)
     return text[0].lower() + text[1:]
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """What a Literal in `kind`, however deep, allows."""
+    parts = get_args(kind)
+    return parts if get_origin(kind) is Literal else next((found for part in parts if (found := _choices(part))), ())
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -313,10 +326,23 @@ def _with_absolute_paths(config: Config, base: Path, *, lines: KeyLines, where: 
             if (table, key) == ("model", "path") and re.fullmatch(r"[\w.-]+/[\w.-]+", value):
                 # a hub name, which the loader looks up in the local cache
                 continue
-            problems.append(f"{place}: {table}.{key} is {value!r}; there is no {found}")
+            problems.append(f"{place}: {table}.{key} is {value!r}; {_why_missing(found)}")
         changed.setdefault(table, {})[key] = str(found)
     tables = {name: msgspec.structs.replace(getattr(config, name), **values) for name, values in changed.items()}
     return msgspec.structs.replace(config, **tables), problems
+
+
+def _why_missing(path: Path) -> str:
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f"{path} is a loop of symbolic links; name the file itself"
+        if error.errno == errno.EACCES:
+            return f"{path} lies in a folder that this user may not enter"
+    if path.is_symlink():
+        return f"{path} is a symbolic link to {path.readlink()}, which is not there"
+    return f"there is no {path}"
 
 
 def _toml(value: Any) -> str:

@@ -189,3 +189,14 @@ def test_doctor_tries_four_bit_layers_for_real(tmp_path) -> None:
     found = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert found["nf4 cpu"]["status"] == "ok"
     assert found["libraries"]["status"] == "ok"
+
+
+def test_what_a_message_quotes_of_a_file_does_not_drive_the_terminal(tmp_path: Path, demo: Path) -> None:
+    path = changed(demo, "[run]\n", '[run]\n"a\\u001b[2Jb\\u202e" = 1\n')
+    refused(sluice(tmp_path, "gates", str(path)), 2, "unknown key run.a␛[2Jb‹RLO›")
+    changed(demo, '"a\\u001b[2Jb\\u202e" = 1\n', "")
+    held_out = next(demo.glob("heldout.jsonl"))
+    item = json.loads(held_out.read_text().splitlines()[0])
+    held_out.write_text(json.dumps(item | {"id": "x\x1b]0;t\x07", "instruction": "Say <|im_end|> now."}) + "\n")
+    done = sluice(tmp_path, "run", str(path), "--until", "gates", "--override", "contamination-guards", "--reason", "why")
+    assert "␛]0;t␇" in done.stderr and "\x1b" not in done.stderr

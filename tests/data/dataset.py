@@ -63,7 +63,7 @@ class Dataset:
     def check(self, *, without=(), model=ASSETS / "model", overrides=(), **tables):
         paths = {name: "" if name in without else str(self.folder / f"{name}.json") for name in MANIFESTS}
         config = Config(
-            model=ModelTable(path=str(model)),
+            model=model if isinstance(model, ModelTable) else ModelTable(path=str(model)),
             data=DataTable(train=str(self.folder / "sft.jsonl"), held_out=str(self.folder / "heldout.jsonl"), **paths),
             **{"engine": EngineTable(device="cpu"), **tables},
         )

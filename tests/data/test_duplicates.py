@@ -56,6 +56,15 @@ def test_a_crowd_that_shares_a_long_template_is_compared_exactly():
     assert found.components == brute_components(texts) and found.uncompared == 0
 
 
+def test_a_text_not_compared_with_all_is_counted_once_however_many_crowds_it_was_in():
+    fixed = " ".join(f"fixed{n}" for n in range(24))
+    texts = [f"{fixed} item {n} {'abcdefg'[n % 7]} {n * 7919 % 100_003}" for n in range(300)]
+    found = count(texts)
+    assert found.components == brute_components(texts) == 300 and 0 < found.uncompared <= 300
+    # one that joined something is not among them
+    assert count([*texts, *(f"{text} too" for text in texts[:200])]).uncompared <= 100
+
+
 @pytest.mark.parametrize(("changed", "near"), [(4, True), (5, False)])
 def test_pairs_at_the_very_limit_in_a_crowd(changed, near, monkeypatch):
     monkeypatch.setattr("engine.data.duplicates.CROWDED_BUCKET", 0)

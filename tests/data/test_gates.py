@@ -82,6 +82,7 @@ def test_severities_can_be_set_and_a_set_for_qc_scale_holds_for_its_rows(demo):
 def test_missing_manifests_fail_in_stage1_and_do_not_matter_in_external(demo):
     gates = demo.check(without=MANIFESTS)
     assert (gates["manifest"].status, gates["manifest"].severity) == ("fail", "hard")
+    assert gates["manifest"].measured == "3 problems" and 'run.profile = "external"' in gates["manifest"].reason
     assert gates["qc-pilot"].status == gates["qc-scale"].status == "undecided"
     gates = demo.check(without=MANIFESTS, **EXTERNAL)
     for name in ("manifest", "integrity", "qc-pilot", "qc-scale"):

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import random
@@ -155,6 +156,8 @@ def test_what_is_no_file_is_refused_in_words(tmp_path):
     assert "is empty" in refusal(tmp_path / "empty.jsonl")
     (tmp_path / "wide.jsonl").write_text("{}", encoding="utf-16")
     assert "UTF-16" in refusal(tmp_path / "wide.jsonl")
+    (tmp_path / "packed.jsonl").write_bytes(gzip.compress(GOOD))
+    assert "is compressed" in refusal(tmp_path / "packed.jsonl")
     (tmp_path / "useless.jsonl").write_text("{}\n[]\n")
     assert "holds no usable record" in refusal(tmp_path / "useless.jsonl") and "line 2" in refusal(tmp_path / "useless.jsonl")
 
@@ -178,6 +181,25 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, change):
         path.unlink()
     with pytest.raises(InputError, match="changed while it was read"):
         list(reader)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_json_list_is_refused_rather_than_read_for_its_last_record(tmp_path, indent):
+    path = tmp_path / "train.jsonl"
+    records = [json.loads(GOOD)] * 3
+    path.write_text(json.dumps(records, indent=indent))
+    assert "is one JSON list" in refusal(path)
+    path.write_text("[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n")
+    assert "is one JSON list" in refusal(path)
+    path.write_bytes(b'["instruction"]\n' + GOOD)
+    assert [record.line for record in read_records(path)] == [2]
+
+
+@pytest.mark.parametrize("name", ["TRAIN.PARQUET", "train.data"])
+def test_parquet_is_known_by_its_name_in_any_case_or_by_how_it_begins(tmp_path, parquet, name):
+    path = tmp_path / name
+    path.write_bytes(parquet)
+    assert len(list(read_records(path))) == 40
 
 
 def test_parquet_is_read_like_jsonl(tmp_path):

@@ -100,9 +100,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, big_model: Path) -> None:
     with pytest.raises(InputError, match="no example is left to train on"):
         held = settings(train=TrainTable(max_seq_len=16))
         (tmp_path / "one.jsonl").write_text('{"instruction": "' + "word " * 40 + '", "response": "x"}\n')
-        plan_run(
-            msgspec.structs.replace(held, data=DataTable(train=str(tmp_path / "one.jsonl"), held_out="")), device_of_run(held)
-        )
+        data = DataTable(train=str(tmp_path / "one.jsonl"), held_out=held.data.held_out)
+        plan_run(msgspec.structs.replace(held, data=data), device_of_run(held))
 
 
 def test_the_driver_is_asked_for_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,12 +47,18 @@ def test_all_problems_come_at_once_with_line_key_value_and_remedy() -> None:
     assert len(found) == 4
     assert found[0].startswith("sluice.toml, line 2: train.lr is -0.1") and "> 0" in found[0] and "0.0002" in found[0]
     assert found[1] == "sluice.toml, line 3: unknown key train.lrr; did you mean lr?"
-    assert found[2].startswith("sluice.toml, line 4: train.epochs is 'x'; must be int")
+    assert found[2].startswith("sluice.toml, line 4: train.epochs is 'x'; must be a whole number (found a text)")
     assert found[3] == "sluice.toml, line 6: unknown table [rum]; did you mean run?"
 
 
 def test_a_table_given_as_a_value_is_named() -> None:
     assert problems("train = 3\n") == ["sluice.toml, line 1: train is 3; must be a table, written [train]"]
+
+
+def test_of_a_choice_the_possible_values_are_named() -> None:
+    found = problems('[run]\nprofile = "foo"\n[gates]\nseverity = { leakage = "soft" }\n')
+    assert found[0].endswith("run.profile is 'foo'; must be one of stage1, external, for example \"stage1\"")
+    assert found[1].endswith("must be one of hard, advisory")
 
 
 def test_settings_that_contradict_each_other() -> None:
@@ -72,6 +78,18 @@ def test_missing_inputs_are_all_named(tmp_path) -> None:
     assert "line 2: model.path is 'nowhere'; there is no" in found[0]
     assert "line 4: data.train is 'train.jsonl'" in found[1]
     assert "data.held_out is missing" in found[2]
+
+
+def test_why_an_input_is_not_there_is_said(tmp_path) -> None:
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "moved.jsonl").symlink_to("elsewhere.jsonl")
+    path = tmp_path / "sluice.toml"
+    path.write_text('[model]\npath = "."\n[data]\ntrain = "loop.jsonl"\nheld_out = "moved.jsonl"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    loop, moved = caught.value.problems
+    assert "line 4" in loop and loop.endswith("is a loop of symbolic links; name the file itself")
+    assert "line 5" in moved and moved.endswith("is a symbolic link to elsewhere.jsonl, which is not there")
 
 
 def test_paths_become_absolute_against_the_file(tmp_path) -> None:

@@ -28,7 +28,9 @@ def held_out(inputs: Inputs) -> GateResult:
         )
     for name in guarded_types(inputs.config.verdict.guarded, items):
         if types[name] == 0:
-            faults.append(f"no item of the guarded type {name}")
+            faults.append(
+                f"no item of the guarded type {name}, nor would a fall be seen: add some, or name yours in verdict.guarded"
+            )
         elif types[name] < inputs.config.gates.min_guarded_items:
             weak.append(f"{name} is WEAK with {counted(types[name], 'item')} (advised: 100 to 150)")
     found = Found()

@@ -1,19 +1,24 @@
-"""The gate on the machine: a writable output folder with room on its disk, and on GPU runs a GPU that the driver shows.
+"""The gate on the machine: a writable output folder with room on its disk, and on GPU runs a GPU that has bf16 and the memory to go on.
 
-It refuses to load a GPU library: the memory plan and bf16 are looked at where the model is loaded.
+All of it by the driver and by the planner's arithmetic. It refuses to load a GPU library; what the driver does not tell, and models
+whose shape the planner does not know, are said to be so and left to the preflight, where the model is loaded.
 """
 
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.core.planner import ModelShape
-from engine.data.driver import driver_gpus
+from engine.data.driver import DriverGpu, driver_gpus
 from engine.data.inputs import Inputs
 from engine.data.model_folder import read_model_config
-from engine.protocol.errors import ModelError
-from engine.protocol.gates import GateResult
+from engine.data.run_plan import RunPlan, device_of_run, plan_texts
+from engine.protocol.durability import warning
+from engine.protocol.errors import ConfigError, InputError, ModelError
+from engine.protocol.gates import GateResult, Status
 from engine.protocol.runs import workspace
 
 _SPARE_BYTES = 2**30
@@ -21,26 +26,102 @@ _BYTES_PER_TRAINED_PARAMETER = 12
 """Adapter weights and both Adam moments, each in fp32."""
 
 
+@dataclass
+class _Looked:
+    """What was found: `faults` fail, `unknown` leaves the gate undecided, `notes` a person should know."""
+
+    faults: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> Status:
+        return "fail" if self.faults else "undecided" if self.unknown else "pass"
+
+
 def pod(inputs: Inputs) -> GateResult:
     """Where the run will write, and on what it will run."""
-    root, gpus = workspace(), visible_gpus()
-    device = inputs.config.engine.device
+    root, looked = workspace(), _Looked()
+    device, gpus = inputs.config.engine.device, driver_gpus() if inputs.config.engine.device != "cpu" else []
     on_gpu = device == "cuda" or (device == "auto" and bool(gpus))
-    needed = needed_bytes(inputs)
-    free, faults = _free_bytes(root), []
-    if fault := _write_fault(root):
-        faults.append(fault)
-    if free is not None and free < needed:
-        faults.append(f"{root} has {free / 2**30:.1f} GiB free, checkpoints and records may take {needed / 2**30:.1f} GiB")
-    if device == "cuda" and not gpus:
-        faults.append('engine.device is "cuda" but the driver shows no GPU; see nvidia-smi')
-    place = ", ".join(gpus) if on_gpu else "CPU"
+    disk = _look_at_disk(inputs, root, looked)
+    place, threshold = "CPU" if not on_gpu else "no GPU", ""
+    if gpus:
+        place, threshold = _look_at_gpu(inputs, gpus[0], looked)
+    elif on_gpu:
+        looked.faults.append('engine.device is "cuda" but the driver shows no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES')
+    if on_gpu and (lost := warning(root)):  # quantised weights and compiled kernels are kept below it too
+        looked.notes.append(f"{root} is {lost}")
+    well = [] if looked.faults or looked.unknown else [f"output and caches go to {root}, which is writable and has room"]
     return inputs.draft.result(
-        "pod", "hard" if on_gpu else "advisory", "fail" if faults else "pass",
-        "; ".join(faults) or f"output goes to {root}, which is writable and has room",
-        measured=f"{place or 'no GPU'}, {'?' if free is None else f'{free / 2**30:.1f}'} GiB free",
-        threshold=f"≥ {needed / 2**30:.1f} GiB free, writable",
+        "pod", "hard" if on_gpu else "advisory", looked.status, "; ".join([*looked.faults, *looked.unknown, *well, *looked.notes]),
+        measured=f"{place}, disk {disk} free", threshold=f"{threshold}disk ≥ {_gib(needed_bytes(inputs))}, writable",
     )  # fmt: skip
+
+
+def _look_at_disk(inputs: Inputs, root: Path, looked: _Looked) -> str:
+    """Room and permission below `root`; what is free, for people."""
+    free, needed = _free_bytes(root), needed_bytes(inputs)
+    if fault := _write_fault(root):
+        looked.faults.append(fault)
+    if free is None:
+        looked.unknown.append(f"what is free at {root} cannot be asked")
+        return "?"
+    if free < needed:
+        looked.faults.append(f"{root} has {_gib(free)} free, checkpoints and records may take {_gib(needed)}; free some")
+    return _gib(free)
+
+
+def _look_at_gpu(inputs: Inputs, gpu: DriverGpu, looked: _Looked) -> tuple[str, str]:
+    """The GPU of the run, for people, and what is asked of it."""
+    wants_bf16 = inputs.config.model.compute_dtype != "float32"
+    if wants_bf16 and gpu.bf16 is False:
+        looked.faults.append(
+            f"{gpu.name} has no bf16 (compute capability {gpu.compute_capability}, 8.0 is needed); take a newer card, or set "
+            'model.compute_dtype = "float32"'
+        )
+    elif wants_bf16 and gpu.bf16 is None:
+        looked.notes.append("whether the card has bf16 the driver does not tell; it shows when the model is loaded")
+    word = {True: ", bf16", False: ", no bf16", None: ""}[gpu.bf16]
+    if not gpu.total_bytes:
+        looked.notes.append("the card's memory the driver does not tell; the preflight looks when the model is loaded")
+        return f"{gpu.name}{word}", "bf16, " if wants_bf16 else ""
+    asked = _look_at_memory(inputs, looked)
+    return f"{gpu.name}{word}, {_gib(gpu.free_bytes)} of {_gib(gpu.total_bytes)} free", ("bf16, " if wants_bf16 else "") + asked
+
+
+def _look_at_memory(inputs: Inputs, looked: _Looked) -> str:
+    """The memory plan against what is free; the memory that training and evaluation need, for people."""
+    if inputs.tokenizer is None:
+        looked.unknown.append(f"the memory plan needs token counts: {inputs.no_tokenizer}")
+        return ""
+    try:
+        plan = plan_texts(
+            inputs.config, device_of_run(inputs.config), inputs.tokenizer, inputs.observed.tokens, inputs.held_out.items
+        )
+    except ConfigError as error:
+        looked.faults += error.problems
+        return ""
+    except InputError as error:
+        looked.unknown.append(f"there is no memory plan: {error}")
+        return ""
+    if plan.shape.unknown:
+        looked.notes.append(f"{plan.shape.unknown}: the memory cannot be predicted; the preflight looks when the model is loaded")
+        return ""
+    looked.faults += _shortages(plan)
+    least = min(estimate.peak_bytes for estimate in plan.plans)
+    return f"GPU memory ≥ {_gib(max(least, plan.evaluation.decoding.peak_bytes))}, "
+
+
+def _shortages(plan: RunPlan) -> Iterator[str]:
+    if plan.chosen is None:
+        least = min(plan.plans, key=lambda estimate: estimate.peak_bytes)
+        yield (
+            f"training does not fit the GPU: the plan that needs least ({least.name}) {least.refused}; end what else is on the card, "
+            "leave [plan] to auto, lower train.max_seq_len or train.lora_rank, or take a card with more memory"
+        )
+    if plan.evaluation.decoding.refused:
+        yield f"the evaluation does not fit the GPU: its largest batch {plan.evaluation.decoding.refused}"
 
 
 def needed_bytes(inputs: Inputs) -> int:
@@ -52,9 +133,8 @@ def needed_bytes(inputs: Inputs) -> int:
     return _SPARE_BYTES + _BYTES_PER_TRAINED_PARAMETER * parameters * (inputs.config.train.keep_checkpoints + 2)
 
 
-def visible_gpus() -> list[str]:
-    """The names of the GPUs that the driver shows to this process; empty where there is none."""
-    return [gpu.name for gpu in driver_gpus()]
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
 
 
 def _free_bytes(root: Path) -> int | None:
@@ -67,6 +147,9 @@ def _free_bytes(root: Path) -> int | None:
 def _write_fault(root: Path) -> str | None:
     """Why nothing can be written at `root`; a folder that is not there yet is judged by the permissions of the nearest one."""
     folder = _existing(root)
+    below = next((place for place in (root, *root.parents) if os.path.lexists(place)), root)
+    if below != folder:
+        return f"{root} cannot be made: {below} is not a folder; set SLUICE_WORKSPACE to a folder you may write in"
     if folder != root:
         return None if os.access(folder, os.W_OK | os.X_OK) else f"{root} cannot be made: {folder} is not writable"
     try:
