@@ -25,7 +25,7 @@ from engine.report.signature import sign_verdict
 from engine.report.write import build_evaluation, what_if, write_report
 from engine.store.arm_files import write_attempt
 from engine.store.gate_results import write_gates
-from engine.store.hashes import sha256_file
+from engine.store.hashes import digest, sha256_file
 from engine.store.ledger import Entry, ledger_of, record_attempt
 from engine.store.preregistration import read_frozen_items
 
@@ -164,6 +164,55 @@ def test_records_that_were_edited_by_hand_are_exploratory_and_no_go(make_run: Ma
     )
     assert evaluation.verdict is not None
     assert evaluation.verdict.decision == "INCONCLUSIVE"
+
+
+def _noise_is_lost(run: RunFolder) -> None:
+    noise_file(run, "base").unlink()
+
+
+def _attempt_is_lost(run: RunFolder) -> None:
+    attempt_file(run).unlink()
+
+
+def _attempt_of_another_adapter(run: RunFolder) -> None:
+    write_attempt(attempt_file(run), Attempt(held_out_sha256="a" * 64, adapter_sha256="f" * 64, attempt=1))
+
+
+def _override_is_edited_away(run: RunFolder) -> None:
+    report = read_gates(run.gates)
+    override = Override(gate="integrity", reason="known file", who="me", at="t")
+    failed = (msgspec.structs.replace(report.gates[0], status="fail"),)
+    gated = digest(msgspec.structs.replace(report, gates=failed, overrides=(override,)))
+    write_attempt(attempt_file(run), Attempt(held_out_sha256="a" * 64, adapter_sha256="c" * 64, attempt=1, gates_digest=gated))
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_noise_is_lost, "the noise file of the base arm is missing"),
+        (_attempt_is_lost, "eval/attempt.json is missing"),
+        (_attempt_of_another_adapter, "another adapter or held-out set"),
+        (_override_is_edited_away, "gates.json was changed"),
+    ],
+)
+def test_what_cannot_be_checked_against_the_records_is_no_go(make_run: MakeRun, damage: Callable[[RunFolder], None], named: str):
+    run, _ = make_run(base=lambda item, place: "no", sft=lambda item, place: "yes")
+    before = build_evaluation(run, created_at=None).verdict
+    assert before is not None and before.decision == "GO"
+    damage(run)
+    evaluation = build_evaluation(run, created_at=None)
+    assert evaluation.prereg is not None and evaluation.verdict is not None
+    assert len(evaluation.prereg.differences) == 1 and named in evaluation.prereg.differences[0]
+    assert evaluation.verdict.decision == "INCONCLUSIVE"
+
+
+def test_a_lost_attempt_file_does_not_begin_the_count_anew(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    for adapter in ("x", "c" * 64):
+        record_attempt(ledger_of(run), Entry(held_out_sha256="a" * 64, adapter_sha256=adapter, run_id="r", at="t"))
+    attempt_file(run).unlink()
+    prereg = build_evaluation(run, created_at=None).prereg
+    assert prereg is not None and (prereg.attempt, prereg.alpha) == (2, 0.005)
 
 
 def test_other_settings_than_those_frozen_are_exploratory_and_no_go(make_run: MakeRun) -> None:
