@@ -14,7 +14,8 @@ from engine.protocol import evaluation as evaluation_file
 from engine.protocol.arms import ArmNoise, Attempt, NoiseReading, arm_file, attempt_file, encode_records, noise_file, read_arm
 from engine.protocol.config import Config, DataTable, EvalTable, ModelTable, VerdictTable
 from engine.protocol.config_file import dump_config
-from engine.protocol.errors import InputError
+from engine.protocol.errors import GateBlockedError, InputError
+from engine.protocol.evaluation import Signature
 from engine.protocol.events import Event, VerdictReached
 from engine.protocol.gates import Override, read_gates
 from engine.protocol.items import CheckSpec, HeldOutItem
@@ -283,6 +284,30 @@ def test_overridden_gates_and_relaxed_defaults_stay_in_the_verdict(make_run: Mak
     assert evaluation.verdict.overrides == ("integrity",)
     assert evaluation.verdict.relaxed == ("gates.max_runaway",)
     assert any("known file" in note for note in evaluation.metadata.notes)
+
+
+def test_a_run_that_its_gates_stopped_says_so_instead_of_naming_files(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    report = read_gates(run.gates)
+    write_gates(run, msgspec.structs.replace(report, gates=(msgspec.structs.replace(report.gates[0], status="fail"),)))
+    assert build_evaluation(run, created_at=None).overall.n == 360
+    for arm in ("base", "sft"):
+        arm_file(run, arm).unlink()
+    with pytest.raises(GateBlockedError, match=r"hard gates failed or are undecided \(integrity\), so nothing was evaluated"):
+        build_evaluation(run, created_at=None)
+
+
+def test_a_signature_does_not_stand_under_flags_that_its_signer_never_saw(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    write_report(run, lambda event: None)
+    signed = sign_verdict(run, Signature(name="Ada", note="", time="t")).verdict
+    assert signed is not None and signed.signed_off is not None and not signed.flags
+    kept = build_evaluation(run, created_at=None).verdict
+    assert kept is not None and kept.signed_off == signed.signed_off
+    write_gates(run, msgspec.structs.replace(read_gates(run.gates), relaxed=("gates.max_runaway",)))
+    flagged = build_evaluation(run, created_at=None).verdict
+    assert flagged is not None and (flagged.decision, flagged.flags) == (signed.decision, ("RELAXED",))
+    assert flagged.signed_off is None
 
 
 def test_items_of_a_cluster_and_equal_instructions_go_together(make_run: MakeRun) -> None:
