@@ -11,13 +11,12 @@ import msgspec
 import torch
 
 from engine.compute.loader import LoadedModel
-from engine.protocol.arms import Conditions
+from engine.protocol.arms import WEIGHTS_FILE, Conditions
 from engine.protocol.config import Config
 from engine.protocol.plans import ComputePlan
 from engine.store.hashes import sha256_file
 from engine.store.preregistration import decoding_of, scorer_version
 
-WEIGHTS_FILE = "adapter_model.safetensors"
 _DECODING_SOURCES = ("decode.py", "arm_decoder.py", "linears.py", "attention.py", "fused.py", "planned_model.py")
 
 

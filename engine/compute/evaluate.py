@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.compute import preflight
-from engine.compute.arm_conditions import WEIGHTS_FILE, as_base, conditions_of
+from engine.compute.arm_conditions import as_base, conditions_of
 from engine.compute.arm_decoder import ArmDecoder, BatchDidNotFitError, tokenized_prompts
 from engine.compute.decode import Decoder
 from engine.compute.loader import load_clean_model
@@ -21,9 +21,10 @@ from engine.compute.planned_model import carry_out
 from engine.compute.planning import choose_decoding_plan
 from engine.compute.ran_out import shortened, told_and_kept
 from engine.core.batching import Batch, BatchPlan, plan_batches
-from engine.protocol.arms import Attempt, Conditions, ItemRecord, arm_file, attempt_file, read_arm
+from engine.protocol.arms import WEIGHTS_FILE, Attempt, Conditions, ItemRecord, arm_file, attempt_file, read_arm
 from engine.protocol.errors import EngineError, InputError, SentinelError, StopRequested
 from engine.protocol.events import Arm, BatchEvaluated, EvaluationFinished, EvaluationPlanned, ItemOutcome, Warned
+from engine.protocol.gates import read_gates
 from engine.protocol.items import HeldOutItem
 from engine.protocol.plans import PlanEstimate
 from engine.protocol.prereg import Preregistration, differences, read_prereg
@@ -33,7 +34,7 @@ from engine.protocol.stage_context import StageContext
 from engine.store import arm_files
 from engine.store.arm_files import BatchFile
 from engine.store.disk_patience import once_there_is_room
-from engine.store.hashes import sha256_file
+from engine.store.hashes import digest, sha256_file
 from engine.store.late_gates import fail_sentinels, settle_headroom, settle_sentinels
 from engine.store.ledger import Entry, ledger_of, record_attempt
 from engine.store.preregistration import freeze, read_frozen_items
@@ -199,7 +200,9 @@ def _count_attempt(run: RunFolder, prereg: Preregistration, conditions: Conditio
     number = record_attempt(ledger_of(run), entry)
     if known is not None and (known.held_out_sha256, known.adapter_sha256) == (held_out, adapter):
         number = max(number, known.attempt)
-    arm_files.write_attempt(attempt_file(run), Attempt(held_out_sha256=held_out, adapter_sha256=adapter, attempt=number))
+    gates = digest(read_gates(run.gates)) if run.gates.exists() else ""
+    attempt = Attempt(held_out_sha256=held_out, adapter_sha256=adapter, attempt=number, gates_digest=gates)
+    arm_files.write_attempt(attempt_file(run), attempt)
 
 
 def _same_arithmetic_for_base(session: _Session) -> None:

@@ -114,7 +114,12 @@ def _result(name: str, outcome: Outcome, of_type: TypeOutcome | None) -> Iterato
         name = ""
     base, sft = _rate(outcome.base_rate, outcome.base_ci), _rate(outcome.sft_rate, outcome.sft_ci)
     lift = "undecided" if outcome.lift is None else f"{100 * outcome.lift:+.1f} {_limits(outcome.lift_ci)}"
-    yield f"{name:<{_NAME}} {outcome.n:>7} {base:<19} {sft:<19} {lift}"
+    rates = f"{name:<{_NAME}} {outcome.n:>7} {base:<19} {sft:<19}"
+    if len(f"{rates} {lift}") <= WIDTH:
+        yield f"{rates} {lift}"
+    else:
+        yield rates
+        yield from _wrapped(f"lift {lift}", " " * (_NAME + 9))
     yield from _wrapped(_tests(outcome, of_type), " " * (_NAME + 9))
 
 

@@ -109,7 +109,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     held_out_sha256: str
     adapter_sha256: str
     attempt: int
+    gates_digest: str = ""
+    """Of gates.json when the SFT arm was begun, after which no gate changes; empty where it was not kept."""
 
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+"""The file of an adapter by whose sha256 it is known."""
 
 _lines = msgspec.json.Decoder(ItemRecord)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from engine.core.statistics import attempt_alpha
-from engine.protocol.arms import Conditions
+from engine.protocol.arms import WEIGHTS_FILE, Conditions
 from engine.protocol.evaluation import Prereg
 from engine.protocol.prereg import differences
 from engine.protocol.runs import RunFolder
@@ -40,8 +40,11 @@ def _changed(records: RunRecords) -> Iterator[str]:
     yield from differences(frozen, freeze(records.config, records.items, frozen.held_out_sha256, scorer=other).frozen)
     for name, arm in (("base", records.base), ("SFT", records.sft)):
         yield from _decoded_otherwise(name, arm.conditions, frozen.decoding)
-        if arm.noise is not None and arm.noise.records_digest not in ("", records_digest(arm.records)):
+        if arm.noise is None:
+            yield f"the noise file of the {name} arm is missing or damaged, so its records cannot be checked; evaluate the arm again"
+        elif arm.noise.records_digest not in ("", records_digest(arm.records)):
             yield f"the records of the {name} arm were changed after they were written; evaluate the arm again"
+    yield from _counted_otherwise(records)
     base, sft = (msgspec.structs.replace(arm.conditions, adapter_files={}) for arm in (records.base, records.sft))
     if conditions_key(base) != conditions_key(sft):
         names = [name for name in base.__struct_fields__ if name != "git_sha" and getattr(base, name) != getattr(sft, name)]
@@ -54,9 +57,23 @@ def _decoded_otherwise(name: str, conditions: Conditions, frozen: dict[str, bool
             yield f"the {name} arm was decoded with {key} {conditions.decoding.get(key)}, not {value}"
 
 
+def _counted_otherwise(records: RunRecords) -> Iterator[str]:
+    """Whether the attempt that was counted is the one reported: this adapter, this held-out set, these gates."""
+    attempt = records.attempt
+    if attempt is None:
+        yield "eval/attempt.json is missing, so the attempt that was counted before the SFT arm is not known"
+        return
+    if (attempt.held_out_sha256, attempt.adapter_sha256) != (records.prereg.frozen.held_out_sha256, _adapter(records)):
+        yield "eval/attempt.json speaks of another adapter or held-out set than those of the SFT arm"
+    if attempt.gates_digest and records.gates is not None and attempt.gates_digest != digest(records.gates):
+        yield "gates.json was changed after the SFT arm was begun"
+
+
+def _adapter(records: RunRecords) -> str:
+    return records.sft.conditions.adapter_files.get(WEIGHTS_FILE, "")
+
+
 def _attempt(run: RunFolder, records: RunRecords) -> int:
-    """The highest number that run or ledger know: a copy of the run in another workspace does not begin anew."""
-    if records.attempt is None:
-        return 1
-    known = attempt_number(ledger_of(run), records.attempt.held_out_sha256, records.attempt.adapter_sha256)
-    return max(records.attempt.attempt, known or 1)
+    """The highest number that run or ledger know: a copy of the run in another workspace does not begin anew, nor does a lost file."""
+    known = attempt_number(ledger_of(run), records.prereg.frozen.held_out_sha256, _adapter(records)) or 1
+    return known if records.attempt is None else max(records.attempt.attempt, known)

@@ -12,7 +12,7 @@ import msgspec
 from engine.protocol.arms import ArmNoise, Attempt, Conditions, ItemRecord, arm_file, attempt_file, conditions_file, read_arm
 from engine.protocol.config import Config
 from engine.protocol.config_file import parse_config
-from engine.protocol.errors import InputError, SluiceError
+from engine.protocol.errors import GateBlockedError, InputError, SluiceError
 from engine.protocol.gates import GatesReport, read_gates
 from engine.protocol.items import HeldOutItem
 from engine.protocol.prereg import Preregistration, read_prereg
@@ -48,6 +48,7 @@ def read_run(run: RunFolder) -> RunRecords:
 
     Raises:
         InputError: with every file that is missing, damaged or does not belong to the others.
+        GateBlockedError: a hard gate stopped the run before there was anything to report on.
     """
     problems: list[str] = []
 
@@ -62,11 +63,20 @@ def read_run(run: RunFolder) -> RunRecords:
     prereg = tried(lambda: read_prereg(run.prereg))
     items = None if prereg is None else tried(lambda: read_frozen_items(run, prereg))
     gates = tried(lambda: read_gates(run.gates)) if run.gates.exists() else None
+    if gates is not None and gates.blocking and not arm_file(run, "sft").exists():
+        raise _stopped_by(run, gates)
     base, sft = tried(lambda: _read_arm(run, "base")), tried(lambda: _read_arm(run, "sft"))
     attempt = tried(lambda: read_attempt(attempt_file(run)))
     if problems or config is None or prereg is None or items is None or base is None or sft is None:
         raise InputError(*problems)
     return RunRecords(config=config, prereg=prereg, items=items, gates=gates, base=base, sft=sft, attempt=attempt)
+
+
+def _stopped_by(run: RunFolder, gates: GatesReport) -> GateBlockedError:
+    mend = f"mend the data and run again, or go on with `sluice resume {run.run_id} --override GATE --reason TEXT`"
+    return GateBlockedError(
+        f"run {run.run_id}: hard gates failed or are undecided ({', '.join(gates.blocking)}), so nothing was evaluated; {mend}"
+    )
 
 
 def read_settings(run: RunFolder) -> Config:

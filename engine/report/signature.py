@@ -1,6 +1,7 @@
 """A person's signature under a verdict: kept with the run, shown in the report, carried over when the report is rebuilt.
 
-It refuses to sign what is not there, and to carry a signature over to another decision than the one that was signed.
+It refuses to sign what is not there, and to carry a signature over to another decision than the one that was signed, or to flags that its
+signer never saw.
 """
 
 import msgspec
@@ -8,17 +9,18 @@ import msgspec
 from engine.core.summary import summary_text
 from engine.core.verdict import sign_off
 from engine.protocol.errors import InputError
-from engine.protocol.evaluation import Decision, Evaluation, Signature, decode_evaluation, encode_evaluation
+from engine.protocol.evaluation import Decision, Evaluation, Flag, Signature, Verdict, decode_evaluation, encode_evaluation
 from engine.protocol.runs import RunFolder
 from engine.report.html import html_report
 from engine.store.atomic import atomic_write
 
 
 class SignedDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """signoff.json: the signature and the decision it stands under."""
+    """signoff.json: the signature, the decision it stands under, and the flags that its signer saw; None where they were not kept."""
 
     decision: Decision
     signature: Signature
+    flags: tuple[Flag, ...] | None = None
 
 
 def sign_verdict(run: RunFolder, signature: Signature) -> Evaluation:
@@ -37,7 +39,7 @@ def sign_verdict(run: RunFolder, signature: Signature) -> Evaluation:
     if evaluation.verdict is None:
         raise InputError(f"run {run.run_id}: its report has no verdict, so there is nothing to sign")
     signed = msgspec.structs.replace(evaluation, verdict=sign_off(evaluation.verdict, signature))
-    kept = SignedDecision(decision=evaluation.verdict.decision, signature=signature)
+    kept = SignedDecision(decision=evaluation.verdict.decision, signature=signature, flags=evaluation.verdict.flags)
     atomic_write(run.signoff, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
     atomic_write(run.report_html, html_report(run, signed))
     atomic_write(run.summary, summary_text(signed).encode())
@@ -45,8 +47,8 @@ def sign_verdict(run: RunFolder, signature: Signature) -> Evaluation:
     return signed
 
 
-def kept_signature(run: RunFolder, decision: Decision) -> Signature | None:
-    """The signature of this very decision, None where nobody signed it.
+def kept_signature(run: RunFolder, verdict: Verdict) -> Signature | None:
+    """The signature of this very decision with no other flags than its signer saw, None where nobody signed that.
 
     Raises:
         InputError: signoff.json is damaged: a signature must not be lost silently.
@@ -57,4 +59,5 @@ def kept_signature(run: RunFolder, decision: Decision) -> Signature | None:
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"{run.signoff}: cannot be read: {error}; remove it and sign again with `sluice signoff`") from None
-    return kept.signature if kept.decision == decision else None
+    seen = kept.flags is None or set(verdict.flags) <= set(kept.flags)
+    return kept.signature if kept.decision == verdict.decision and seen else None

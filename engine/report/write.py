@@ -119,7 +119,7 @@ def _verdict(run: RunFolder, records: RunRecords, evidence: Evidence) -> Verdict
     verdict = decide(evidence)
     if verdict.decision == "NO-GO":
         verdict = decide(msgspec.structs.replace(evidence, measured=measured(run, records)))
-    signature = kept_signature(run, verdict.decision)
+    signature = kept_signature(run, verdict)
     return verdict if signature is None else sign_off(verdict, signature)
 
 

@@ -9,6 +9,18 @@ from engine.protocol.items import CheckSpec, HeldOutItem
 
 INSTRUCTION = "Name the three primary colours of light."
 
+HEDGED = (
+    "A and B",
+    "A, B",
+    "B and A",
+    "B/A",
+    "I would say A or B.",
+    "(A) and (B)",
+    "The answer is A or B",
+    "Answer: B or A",
+    "Option A or B",
+)
+
 TABLES: dict[str, list[tuple[dict[str, Any], str, bool]]] = {
     "ifeval": [
         ({"id": "punctuation:no_comma"}, "none here", True),
@@ -96,6 +108,16 @@ TABLES: dict[str, list[tuple[dict[str, Any], str, bool]]] = {
         ({"value": "true", "options": ["true", "not true"]}, "That is not true.", False),
         ({"value": "3", "options": ["3", "5"]}, "There are 3.", True),
         ({"value": "don't know", "options": ["don't know", "know"]}, "I don’t  know", True),
+        *(({"value": "B", "options": ["A", "B", "C"]}, text, False) for text in HEDGED),
+        *(({"value": "A", "options": ["A", "B", "C"]}, text, False) for text in HEDGED),
+        ({"value": "B", "options": ["A", "B", "C"]}, "B, not A", True),
+        ({"value": "B", "options": ["A", "B", "C"]}, "B, and A is out.", True),
+        ({"value": "B", "options": ["A", "B", "C"]}, "It is not A, it is B.", True),
+        ({"value": "A", "options": ["A", "B", "C"]}, "The answer is not A", False),
+        ({"value": "yes", "options": ["yes", "no"]}, "Yes and no.", False),
+        ({"value": "yes", "options": ["yes", "no"]}, "Yes, no doubt.", True),
+        ({"value": "yes", "options": ["yes", "no"]}, "Yes, and no one denies it.", True),
+        ({"value": "true", "options": ["true", "false"]}, "That is not true.", False),
     ],
     "json": [
         ({}, '{"a": 1}', True),

@@ -70,7 +70,12 @@ FALLEN = pairs_of({"a": 100, "b": 2, "c": 57, "d": 60}, "fact") + pairs_of({"a":
 LONG = pairs_of({"c": 150, "d": 150}, "a_type_with_a_name_far_too_long_for_any_column_of_a_table_in_eighty_columns_or_so")
 
 
-@pytest.mark.parametrize("pairs", [WITHDRAWN, FALLEN, LONG, []], ids=["withdrawn", "fallen", "long name", "nothing"])
+ALL_LOST = pairs_of({"b": 2}, "fact")
+
+
+@pytest.mark.parametrize(
+    "pairs", [WITHDRAWN, FALLEN, LONG, ALL_LOST, []], ids=["withdrawn", "fallen", "long name", "all lost", "nothing"]
+)
 @pytest.mark.parametrize("judged", [True, False])
 def test_no_line_is_wider_than_80_columns(pairs: list[Pair], judged: bool):
     text = summary_text(evaluation(pairs, judged=judged))

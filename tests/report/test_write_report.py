@@ -14,7 +14,8 @@ from engine.protocol import evaluation as evaluation_file
 from engine.protocol.arms import ArmNoise, Attempt, NoiseReading, arm_file, attempt_file, encode_records, noise_file, read_arm
 from engine.protocol.config import Config, DataTable, EvalTable, ModelTable, VerdictTable
 from engine.protocol.config_file import dump_config
-from engine.protocol.errors import InputError
+from engine.protocol.errors import GateBlockedError, InputError
+from engine.protocol.evaluation import Signature
 from engine.protocol.events import Event, VerdictReached
 from engine.protocol.gates import Override, read_gates
 from engine.protocol.items import CheckSpec, HeldOutItem
@@ -25,7 +26,7 @@ from engine.report.signature import sign_verdict
 from engine.report.write import build_evaluation, what_if, write_report
 from engine.store.arm_files import write_attempt
 from engine.store.gate_results import write_gates
-from engine.store.hashes import sha256_file
+from engine.store.hashes import digest, sha256_file
 from engine.store.ledger import Entry, ledger_of, record_attempt
 from engine.store.preregistration import read_frozen_items
 
@@ -166,6 +167,55 @@ def test_records_that_were_edited_by_hand_are_exploratory_and_no_go(make_run: Ma
     assert evaluation.verdict.decision == "INCONCLUSIVE"
 
 
+def _noise_is_lost(run: RunFolder) -> None:
+    noise_file(run, "base").unlink()
+
+
+def _attempt_is_lost(run: RunFolder) -> None:
+    attempt_file(run).unlink()
+
+
+def _attempt_of_another_adapter(run: RunFolder) -> None:
+    write_attempt(attempt_file(run), Attempt(held_out_sha256="a" * 64, adapter_sha256="f" * 64, attempt=1))
+
+
+def _override_is_edited_away(run: RunFolder) -> None:
+    report = read_gates(run.gates)
+    override = Override(gate="integrity", reason="known file", who="me", at="t")
+    failed = (msgspec.structs.replace(report.gates[0], status="fail"),)
+    gated = digest(msgspec.structs.replace(report, gates=failed, overrides=(override,)))
+    write_attempt(attempt_file(run), Attempt(held_out_sha256="a" * 64, adapter_sha256="c" * 64, attempt=1, gates_digest=gated))
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_noise_is_lost, "the noise file of the base arm is missing"),
+        (_attempt_is_lost, "eval/attempt.json is missing"),
+        (_attempt_of_another_adapter, "another adapter or held-out set"),
+        (_override_is_edited_away, "gates.json was changed"),
+    ],
+)
+def test_what_cannot_be_checked_against_the_records_is_no_go(make_run: MakeRun, damage: Callable[[RunFolder], None], named: str):
+    run, _ = make_run(base=lambda item, place: "no", sft=lambda item, place: "yes")
+    before = build_evaluation(run, created_at=None).verdict
+    assert before is not None and before.decision == "GO"
+    damage(run)
+    evaluation = build_evaluation(run, created_at=None)
+    assert evaluation.prereg is not None and evaluation.verdict is not None
+    assert len(evaluation.prereg.differences) == 1 and named in evaluation.prereg.differences[0]
+    assert evaluation.verdict.decision == "INCONCLUSIVE"
+
+
+def test_a_lost_attempt_file_does_not_begin_the_count_anew(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    for adapter in ("x", "c" * 64):
+        record_attempt(ledger_of(run), Entry(held_out_sha256="a" * 64, adapter_sha256=adapter, run_id="r", at="t"))
+    attempt_file(run).unlink()
+    prereg = build_evaluation(run, created_at=None).prereg
+    assert prereg is not None and (prereg.attempt, prereg.alpha) == (2, 0.005)
+
+
 def test_other_settings_than_those_frozen_are_exploratory_and_no_go(make_run: MakeRun) -> None:
     run, config = make_run()
     loose = msgspec.structs.replace(config, verdict=msgspec.structs.replace(config.verdict, alpha=0.2))
@@ -234,6 +284,30 @@ def test_overridden_gates_and_relaxed_defaults_stay_in_the_verdict(make_run: Mak
     assert evaluation.verdict.overrides == ("integrity",)
     assert evaluation.verdict.relaxed == ("gates.max_runaway",)
     assert any("known file" in note for note in evaluation.metadata.notes)
+
+
+def test_a_run_that_its_gates_stopped_says_so_instead_of_naming_files(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    report = read_gates(run.gates)
+    write_gates(run, msgspec.structs.replace(report, gates=(msgspec.structs.replace(report.gates[0], status="fail"),)))
+    assert build_evaluation(run, created_at=None).overall.n == 360
+    for arm in ("base", "sft"):
+        arm_file(run, arm).unlink()
+    with pytest.raises(GateBlockedError, match=r"hard gates failed or are undecided \(integrity\), so nothing was evaluated"):
+        build_evaluation(run, created_at=None)
+
+
+def test_a_signature_does_not_stand_under_flags_that_its_signer_never_saw(make_run: MakeRun) -> None:
+    run, _ = make_run()
+    write_report(run, lambda event: None)
+    signed = sign_verdict(run, Signature(name="Ada", note="", time="t")).verdict
+    assert signed is not None and signed.signed_off is not None and not signed.flags
+    kept = build_evaluation(run, created_at=None).verdict
+    assert kept is not None and kept.signed_off == signed.signed_off
+    write_gates(run, msgspec.structs.replace(read_gates(run.gates), relaxed=("gates.max_runaway",)))
+    flagged = build_evaluation(run, created_at=None).verdict
+    assert flagged is not None and (flagged.decision, flagged.flags) == (signed.decision, ("RELAXED",))
+    assert flagged.signed_off is None
 
 
 def test_items_of_a_cluster_and_equal_instructions_go_together(make_run: MakeRun) -> None:

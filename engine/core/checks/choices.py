@@ -2,8 +2,8 @@
 
 Read in this order: an option the response begins with ("B", "(B)", "**B.** Paris", "Option B"); the option after the last
 "answer is", "answer:", "I choose" or "option is"; the only option mentioned anywhere. Options are whole words, longest first, in any
-case; an option of one letter keeps its case and must stand apart ("A dog" does not pick A). It refuses to pick when several are
-mentioned: such an answer fails.
+case; an option of one letter keeps its case and must stand apart ("A dog" does not pick A); "not B" mentions nothing. Options joined to
+the one picked ("A or B", "A, B", "(A) and (B)") are picked with it. It refuses to choose among several: such an answer fails.
 """
 
 import re
@@ -13,7 +13,10 @@ from engine.core.checks.finding import Arguments, Context, Finding, Kind, unread
 from engine.core.text import fold_quotes, quoted
 
 _LEAD = r"[\s(\[\"'*_]*"
-_AFTER_LETTER = r"(?=[\s)\]\"'*_]*(?:$|[.,:;)\]\n]|[-–—]\s))"
+_BEHIND = r"[\s)\]\"'*_]*"
+_JOIN = r"(?:\b(?:and|or|nor)\b|[/&])"
+_AFTER_LETTER = rf"(?={_BEHIND}(?:$|[.,:;)\]\n]|[-–—]\s|{_JOIN}{_LEAD}\w(?!\w)))"
+_NO_PICK = r"(?!\s+(?:one|doubt|longer|more|matter)\b)"
 _INTRODUCTION = r"(?:answer\s+is|answer\s*:|answer\s+would\s+be|i\s+choose|i\s+pick|(?:choice|option)\s+is)"
 
 
@@ -42,9 +45,24 @@ def picked(response: str, options: Sequence[str]) -> frozenset[str]:
     alone, named = _alternatives(options, _AFTER_LETTER), _alternatives(options, r"(?!\w)")
     for pattern in (rf"{_LEAD}(?:{alone})", rf"{_LEAD}(?i:option|choice|answer)\b\s*:?{_LEAD}(?:{named})"):
         if beginning := re.match(pattern, text):
-            return _keys([beginning])
+            return _keys(_with_joined(text, beginning, options))
     introduced = list(re.finditer(rf"(?i:{_INTRODUCTION}){_LEAD}(?:(?i:option|choice)\s+)?{_LEAD}(?:{named})", text))
-    return _keys(introduced[-1:] or list(re.finditer(rf"(?<!\w)(?:{alone})", text)))
+    if introduced:
+        return _keys(_with_joined(text, introduced[-1], options))
+    return _keys(list(re.finditer(rf"(?<!\w)(?<!\bnot\s)(?:{alone})", text)))
+
+
+def _with_joined(text: str, picked: re.Match[str], options: Sequence[str]) -> list[re.Match[str]]:
+    """The pick, and the options that "and", "or", "/" or, between letters, a comma joins to it."""
+    letters = [option for option in options if _is_letter(_key(option))]
+    named = _alternatives(options, r"(?!\w)")
+    further = [rf"{_BEHIND}(?:,\s*(?=or\b))?{_JOIN}{_LEAD}(?i:(?:option|choice)\s+)?{_LEAD}(?:{named}){_NO_PICK}"]
+    if letters:
+        further.append(rf"{_BEHIND},{_LEAD}(?:{_alternatives(letters, _AFTER_LETTER)})")
+    joined = [picked]
+    while found := next((m for pattern in further if (m := re.compile(pattern).match(text, joined[-1].end()))), None):
+        joined.append(found)
+    return joined
 
 
 def _alternatives(options: Sequence[str], after_letter: str) -> str:
@@ -54,9 +72,13 @@ def _alternatives(options: Sequence[str], after_letter: str) -> str:
 
 def _spelled(option: str, after_letter: str) -> str:
     body = r"\s+".join(re.escape(word) for word in option.split())
-    if len(option) == 1 and option.isalpha():
+    if _is_letter(option):
         return f"({body}){after_letter}"
     return rf"((?i:{body}))(?!\w)"
+
+
+def _is_letter(option: str) -> bool:
+    return len(option) == 1 and option.isalpha()
 
 
 def _keys(matches: list[re.Match[str]]) -> frozenset[str]:

@@ -62,7 +62,7 @@ def _highlights(arguments: Highlights, response: str, context: Context) -> Findi
 def _sections(arguments: Sections, response: str, context: Context) -> Finding:
     mark = arguments.section_spliter.strip()
     count = len(re.findall(rf"{re.escape(mark)}\s?\d+", response))
-    return at_least(count, arguments.num_sections, f"section marked {quoted(mark)}")
+    return at_least(count, arguments.num_sections, f"{quoted(mark)} section")
 
 
 def _title(arguments: NoKwargs, response: str, context: Context) -> Finding:
