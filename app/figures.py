@@ -65,6 +65,13 @@ def memory_size(size_bytes: float) -> str:
     return f"{size_bytes / 2**20:.0f} MiB" if size_bytes < 2**30 else f"{size_bytes / 2**30:.1f} GiB"
 
 
+def file_size(size_bytes: float) -> str:
+    """Bytes of a file as file managers count them: 812 B, 212 kB, 1.6 MB."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} B"
+    return f"{size_bytes / 1e3:.0f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:.1f} MB"
+
+
 def count(number: float | None) -> str:
     """3712 as 3,712."""
     return NONE if number is None else f"{number:,.0f}"

@@ -33,7 +33,8 @@ Read = TypeVar("Read")
 class RunView:
     """The latest of everything a run's screens show. `version` rises when something besides the ages changed.
 
-    `frozen` are the [verdict] settings as they were frozen before the evaluation, empty before that.
+    `frozen` are the [verdict] settings as they were frozen before the evaluation, empty before that; `report_bytes` is the size of the
+    report to be read in a browser, None before there is one.
     """
 
     def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time) -> None:
@@ -43,6 +44,7 @@ class RunView:
         self.evaluation: Evaluation | None = None
         self.guarded: frozenset[str] = frozenset()
         self.frozen: dict[str, Any] = {}
+        self.report_bytes: int | None = None
         self.problems: dict[str, str] = {}
         self.owned = False
         self.beat_at_s: float | None = None
@@ -151,7 +153,8 @@ class RunFollower:
         evaluation, changed = self._changed(run.evaluation, lambda data: decoded_evaluation(data, run.evaluation))
         if changed:
             self.view.evaluation = evaluation
-
+        report = _stamp(run.report_html)
+        self.view.report_bytes = report[1] if report else None
         frozen, changed = self._changed(run.prereg, lambda data: msgspec.json.decode(data, type=Preregistration))
         if changed and frozen is not None:
             self.view.frozen = frozen.frozen.verdict

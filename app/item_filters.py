@@ -1,4 +1,4 @@
-"""Which held-out items to look at: filters by outcome of the two arms, and a plain search in texts. Pure."""
+"""Which held-out items to look at, and in which order: filters by outcome of the two arms, a plain search in texts. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,6 +13,14 @@ FILTERS: dict[str, tuple[str, Callable[[bool | None, bool | None], bool]]] = {
     "unscored": ("unscored in an arm", lambda base, sft: base is None or sft is None),
 }
 
+ORDERS: dict[str, Callable[[AnsweredItem], tuple[object, ...]]] = {
+    "as asked": lambda item: (),
+    "id": lambda item: (item.id,),
+    "type": lambda item: (item.types, item.id),
+    "longest response": lambda item: (-max(arm.tokens for arm in (item.base, item.sft) if arm is not None),),
+}
+"""Keys to sort items by; what is equal stays in the order in which the items were asked."""
+
 
 def passes(item: AnsweredItem, name: str) -> bool:
     """Whether a filter lets an item through; what compares the arms waits for both of them."""
@@ -21,10 +29,13 @@ def passes(item: AnsweredItem, name: str) -> bool:
     return item.base is not None and item.sft is not None and FILTERS[name][1](item.base.success, item.sft.success)
 
 
-def chosen(items: Sequence[AnsweredItem], *, of_type: str | None, name: str, wanted: str) -> list[AnsweredItem]:
-    """The items of a type that pass the filter and hold `wanted` (any case) in id, instruction or a response."""
+def chosen(
+    items: Sequence[AnsweredItem], *, of_type: str | None, name: str, wanted: str, order: str = "as asked"
+) -> list[AnsweredItem]:
+    """The items of a type that pass the filter and hold `wanted` (any case) in id, instruction or a response, ordered."""
     needle = wanted.casefold()
-    return [item for item in items if _of(item, of_type) and passes(item, name) and (not needle or _holds(item, needle))]
+    kept = [item for item in items if _of(item, of_type) and passes(item, name) and (not needle or _holds(item, needle))]
+    return sorted(kept, key=ORDERS.get(order, ORDERS["as asked"]))
 
 
 def counts(items: Sequence[AnsweredItem], of_type: str | None) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What the panel remembers in the workspace (`.sluice/panel.json`): theme and tab, saved on change.
+"""What the panel remembers in the workspace (`.sluice/panel.json`): theme, tabs, orders and filters, saved on change.
 
 It refuses to fail: an unreadable or unwritable file means defaults, and the reason is told once.
 """
@@ -13,13 +13,17 @@ from app.private_files import replace_file
 class PanelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`theme` is a theme's name, `tabs` the last tab of a run by its id (the newest `MAX_RUNS`).
 
-    `runs_order` and `runs_filter` are those of the list of runs.
+    `runs_order` and `runs_filter` are those of the list of runs, `items_order` and `items_filter` those of the lists of items, and
+    `types_order` is that of the report's table of types. A name that this release does not know means the first one.
     """
 
     theme: str = "dark"
     tabs: dict[str, str] = {}
     runs_order: str = "newest"
     runs_filter: str = "all"
+    items_order: str = "as asked"
+    items_filter: str = "all"
+    types_order: str = "name"
 
 
 MAX_RUNS = 100

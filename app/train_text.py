@@ -173,12 +173,14 @@ def _ran_out(state: RunState, width: int) -> list[Content]:
 def plan_lines(event: PlanChosen, state: RunState, width: int, *, wide: bool) -> list[Content]:
     """The plan chosen: what it does and what it is expected to take; where there is room also what was measured and refused."""
     chosen = event.chosen
-    expected = [f"{duration_of_step(chosen.step_s)}", f"peak {gibibytes(chosen.peak_bytes)} GiB expected"]
-    head = f"plan {inert_line(chosen.name, 30).plain}:"
+    # a plan taken over from the base arm carries no prediction for a training step
+    pace = [duration_of_step(chosen.step_s)] if chosen.step_s > 0 else []
+    expected = [*pace, f"peak {memory_size(chosen.peak_bytes)} expected"] if chosen.peak_bytes > 0 else pace
+    head = f"plan {inert_line(chosen.name, 30).plain}" + (f": {expected.pop(0)}" if expected else "")
     forced = [f"set by hand: {', '.join(event.forced)}"] if event.forced else []
     if not wide:
-        return [inert_line(" · ".join([f"{head} {expected[0]}", expected[1], *forced, *plan_facts(chosen.plan)]), width)]
-    lines = flowed([f"{head} {expected[0]}", expected[1], *plan_facts(chosen.plan), *forced], width)
+        return [inert_line(" · ".join([head, *expected, *forced, *plan_facts(chosen.plan)]), width)]
+    lines = flowed([head, *expected, *plan_facts(chosen.plan), *forced], width)
     measured = state.preflights.get("train")
     if measured is not None and measured.measured_peak_bytes is not None:
         said = f"preflight of {count(measured.tokens)} tok: peak {gibibytes(measured.measured_peak_bytes)} GiB measured"
@@ -190,7 +192,9 @@ def plan_lines(event: PlanChosen, state: RunState, width: int, *, wide: bool) ->
 
 
 def duration_of_step(seconds: float) -> str:
-    """0.154 s/step below 10 s; longer ones as durations."""
+    """0.154 s/step below 10 s; longer ones as durations, and the shortest in milliseconds."""
+    if seconds < 0.01:
+        return f"{1000 * seconds:.2g} ms/step"
     return f"{seconds:.3f} s/step" if seconds < 10 else f"{duration(seconds)} a step"
 
 

@@ -85,7 +85,7 @@ class EvalPane(Pane):
 
     def action_items(self) -> None:
         """The items of the type under the cursor."""
-        self._open("all")
+        self._open("")
 
     def action_search(self) -> None:
         """The same, with the search open."""

@@ -27,7 +27,7 @@ class HelpScreen(ModalScreen[None]):
     """Keys and what they do."""
 
     CSS_PATH = "help.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1,q,enter,escape,backspace", "close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1,q,b,enter,escape,backspace", "close", show=False)]
 
     def __init__(self, keys: list[Key]) -> None:
         super().__init__()

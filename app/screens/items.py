@@ -1,4 +1,4 @@
-"""Held-out items with both responses: filtered by outcome, searched, and one by one.
+"""Held-out items with both responses: filtered by outcome, searched, ordered, and one by one. Filter and order are remembered.
 
 The records are read by a thread: once where both arms are complete, else again and again, the newest first. It refuses to judge: outcomes
 and reasons are those that were recorded.
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -17,7 +18,7 @@ from textual.widgets import Input
 
 from app.exporting import Table, export_table
 from app.inert import inert, inert_line
-from app.item_filters import FILTERS, chosen, counts
+from app.item_filters import FILTERS, ORDERS, chosen, counts
 from app.keys import Key, bindings
 from app.screens.panel_screen import PanelScreen
 from app.state_words import NOT_YET, Word, outcome_word
@@ -31,6 +32,13 @@ from engine.protocol.runs import RunFolder
 KEYS = (
     Key(keys="enter,o", action="open", label="Open", help="Instruction, both responses and every check of the item."),
     Key(keys="f", action="filter", label="Filter", help="Next filter by outcome."),
+    Key(
+        keys="O",
+        action="order",
+        label="Order",
+        help="Next order: as asked, id, type, longest response; it is remembered.",
+        footer=False,
+    ),
     Key(keys="slash", action="search", label="Search", help="Search in ids, instructions and responses; Enter takes it."),
     Key(keys="b,backspace,escape,left", action="back", label="Back", help="Back to the run."),
     Key(
@@ -70,16 +78,16 @@ class ItemsRead(Message):
 
 
 class ItemsScreen(PanelScreen):
-    """Items of one type, or of all."""
+    """Items of one type, or of all; without `filter_name` those that were looked at last time."""
 
     CSS_PATH = "items.tcss"
     KEYS = KEYS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(KEYS)]
 
-    def __init__(self, run: RunFolder, *, of_type: str | None = None, filter_name: str = "all", search: bool = False) -> None:
+    def __init__(self, run: RunFolder, *, of_type: str | None = None, filter_name: str = "", search: bool = False) -> None:
         super().__init__()
         self._run, self._type, self._filter, self._wanted = run, of_type, filter_name, ""
-        self._search_first = search
+        self._order, self._search_first = next(iter(ORDERS)), search
         self._pairs: list[AnsweredItem] = []
         self._shown: list[AnsweredItem] = []
         self._stopped = threading.Event()
@@ -100,6 +108,10 @@ class ItemsScreen(PanelScreen):
 
     def on_mount(self) -> None:
         """Read in a thread."""
+        settings = self.panel.settings
+        self._order = settings.items_order if settings.items_order in ORDERS else next(iter(ORDERS))
+        if self._filter not in FILTERS:
+            self._filter = settings.items_filter if settings.items_filter in FILTERS else next(iter(FILTERS))
         self.query_one(RowTable).focus()
         self.run_worker(self._read, thread=True, group="items")
         self._show()
@@ -158,8 +170,16 @@ class ItemsScreen(PanelScreen):
         return bool(self._shown) if action == "export" else True
 
     def action_use(self, name: str) -> None:
-        """One filter by name."""
+        """One filter by name, remembered."""
         self._filter = name
+        self.panel.remember(replace(self.panel.settings, items_filter=name))
+        self._show()
+
+    def action_order(self) -> None:
+        """The next order, remembered."""
+        names = list(ORDERS)
+        self._order = names[(names.index(self._order) + 1) % len(names)]
+        self.panel.remember(replace(self.panel.settings, items_order=self._order))
         self._show()
 
     def action_filter(self) -> None:
@@ -199,7 +219,7 @@ class ItemsScreen(PanelScreen):
             self.app.pop_screen()
 
     def _show(self) -> None:
-        self._shown = chosen(self._pairs, of_type=self._type, name=self._filter, wanted=self._wanted)
+        self._shown = chosen(self._pairs, of_type=self._type, name=self._filter, wanted=self._wanted, order=self._order)
         # ids are unique: an item's id is its row's key
         self.query_one(RowTable).show([_row(pair) for pair in self._shown[:MOST_ROWS]])
         parts: list[Part] = []
@@ -210,6 +230,8 @@ class ItemsScreen(PanelScreen):
                 Part(f"{_WORDS.get(name, name)} {number:,}", style, f"use('{name}')"),
                 Part("  "),
             ]
+        if self._order != next(iter(ORDERS)):
+            parts += [Part("O ", "bold $primary", "order"), Part(f"{self._order}  ", "$muted", "order")]
         if self._wanted:
             parts.append(Part(f"{len(self._shown):,} found", "bold"))
         if len(self._shown) > MOST_ROWS:

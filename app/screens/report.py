@@ -3,8 +3,10 @@
 Before there is a verdict it says when one will come. It refuses to compute: what is not in evaluation.json is not shown.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
@@ -52,8 +54,15 @@ KEYS = (
         label="Review",
         help="Judge a blinded sample of the responses: does a person agree with the scorer?",
     ),
+    Key(keys="O", action="order", label="Order", help="Next order of the types: name, lift, p; it is remembered.", footer=False),
     EXPORT,
 )
+ORDERS: dict[str, Callable[[tuple[str, TypeOutcome]], tuple[object, ...]]] = {
+    "name": lambda typed: (typed[0],),
+    "lift": lambda typed: (typed[1].lift is None, typed[1].lift, typed[0]),
+    "p": lambda typed: (typed[1].p_adjusted is None, typed[1].p_adjusted, typed[0]),
+}
+"""Keys to sort the types by, the worst lift and the smallest p first; the row of all items stays above them."""
 GUARD_MARKS = {"regressed": "✗ ", "suspect": "? ", "weak": "! "}
 _HEAD_LINES = 6
 _MOST_HEAD_LINES = 18
@@ -122,7 +131,7 @@ class ReportPane(Pane):
             return self._evaluation is not None and self._evaluation.verdict is not None
         if action == "what_if":
             return self._evaluation is not None and bool(self.view.frozen)
-        if action in ("verdict", "export"):
+        if action in ("verdict", "export", "order"):
             return self._evaluation is not None
         if action in ("items", "search", "lost", "review"):
             return self._evaluation is not None and arm_file(self.view.run, "sft").is_file()
@@ -130,7 +139,7 @@ class ReportPane(Pane):
 
     def action_items(self) -> None:
         """The items of the type under the cursor."""
-        self._open("all")
+        self._open("")
 
     def action_search(self) -> None:
         """The same, with the search open."""
@@ -139,6 +148,14 @@ class ReportPane(Pane):
     def action_lost(self) -> None:
         """The lost ones of them."""
         self._open("lost")
+
+    def action_order(self) -> None:
+        """The next order of the types, remembered."""
+        names, settings = list(ORDERS), self.panel.settings
+        order = names[(names.index(settings.types_order) + 1) % len(names)] if settings.types_order in names else names[0]
+        self.panel.remember(replace(settings, types_order=order))
+        self.panel.notify(f"types by {order}", timeout=2, markup=False)
+        self.repaint()
 
     def _open(self, filter_name: str, *, search: bool = False) -> None:
         from app.screens.items import ItemsScreen
@@ -183,7 +200,8 @@ class ReportPane(Pane):
     def _show_table(self, evaluation: Evaluation) -> None:
         table = self.query_one(RowTable)
         width = table.scrollable_content_region.width or self.text_width
-        groups: dict[str, Outcome] = {OVERALL: evaluation.overall, **evaluation.by_type}
+        order = ORDERS.get(self.panel.settings.types_order, ORDERS["name"])
+        groups: dict[str, Outcome] = {OVERALL: evaluation.overall, **dict(sorted(evaluation.by_type.items(), key=order))}
         scale = shared_scale((group.lift_ci for group in groups.values()), forest_room(width))
         table.columns = columns(scale.width, axis(scale), evaluation.metadata.confidence_level)
         table.show([_row(name, group, scale) for name, group in groups.items()])

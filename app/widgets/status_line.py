@@ -2,12 +2,13 @@
 
 from textual.content import Content
 
-from app.figures import age, clock_duration, memory_size
+from app.figures import age, clock_duration, file_size, memory_size
 from app.following import RunView
 from app.state_words import DECISIONS, RISKS, STATES
 from app.widgets.bars import bar
 from engine.protocol.event_texts import gib
 from engine.protocol.events import Memory
+from engine.protocol.listing import utc_seconds
 
 _DOT = Content(" · ")
 _STAGE_WORDS = {"gates": "GATES", "base": "BASE ARM", "train": "TRAIN", "sft": "SFT ARM", "report": "REPORT"}
@@ -48,7 +49,11 @@ def _state_words(view: RunView) -> str:
         return f"queued behind {state.behind}"
     if state.state == "loading" and state.load_progress is not None:
         done, total = state.load_progress.done_bytes, state.load_progress.total_bytes
-        return f"loading {gib(done)}" + (f" of {gib(total)}" if total else "")
+        if total:
+            return f"loading {gib(done)} of {gib(total)}"
+    if state.state == "loading" and state.state_since:
+        # nobody knows how much is left: at least how long it has taken
+        return f"loading for {age(view.clock() - utc_seconds(state.state_since))}"
     return view.shown_state
 
 
@@ -87,6 +92,8 @@ def _resting(view: RunView) -> list[Content]:
         parts.append(DECISIONS[decision].content(bold=True))
     if shown == "finished":
         parts.append(Content(f"took {clock_duration(sum(state.stages_done.values()))}"))
+        if view.report_bytes is not None:
+            parts.append(Content(f"report.html {file_size(view.report_bytes)}"))
         if view.gates is not None and view.gates.overrides:
             names = ", ".join(override.gate for override in view.gates.overrides)
             parts.append(Content.styled(f"! overridden: {names}", "$warning"))

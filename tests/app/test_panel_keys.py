@@ -221,6 +221,28 @@ async def test_theme_and_tab_are_remembered_in_the_workspace(panel_on, tmp_path,
         await until(pilot, lambda: again.screen.tab == "train")
 
 
+async def test_order_and_filter_of_items_and_types_are_there_again_in_another_session(panel_on, until):
+    panel = panel_on("no-go")
+    async with panel.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: isinstance(panel.focused, RowTable))
+        by_name = [row.key for row in panel.focused.rows]
+        await pilot.press("O")
+        worst_first = [row.key for row in panel.focused.rows]
+        assert by_name == sorted(by_name) and worst_first[:2] == ["", "safety"] and sorted(worst_first) == by_name
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(panel.screen, ItemsScreen) and bool(panel.screen.query_one(RowTable).rows))
+        await pilot.press("l", "O")
+        lost = [row.key for row in panel.screen.query_one(RowTable).rows]
+        assert lost == sorted(lost) and len(lost) > 1
+    again = Panel(panel.root, panel.first_run, clock=panel.clock)
+    async with again.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: isinstance(again.focused, RowTable))
+        assert [row.key for row in again.focused.rows] == worst_first
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(again.screen, ItemsScreen) and bool(again.screen.query_one(RowTable).rows))
+        assert [row.key for row in again.screen.query_one(RowTable).rows] == lost
+
+
 async def test_a_broken_theme_of_ones_own_is_told_and_not_fatal(tmp_path, shown, until):
     (tmp_path / "themes").mkdir()
     (tmp_path / "themes" / "mine.toml").write_text("dark = 3\n", "utf-8")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.figures import age, clock_duration, p_value, percent, percent_interval, points
+from app.figures import age, clock_duration, file_size, p_value, percent, percent_interval, points
 from app.keys import Key, bindings
+from app.train_text import plan_lines
 from app.widgets.bars import bar
 from app.widgets.forest import axis, forest_row, shared_scale
 from app.widgets.status_line import status_line
@@ -16,6 +17,7 @@ def test_figures_have_sensible_digits_and_undefined_is_a_dash():
     assert {p: p_value(p) for p in small} == small
     assert [clock_duration(s) for s in (42, 391, 7080, None)] == ["42 s", "6m31", "1h58", "?"]
     assert [age(s) for s in (3, 250, 7200, 200_000, None)] == ["3 s", "4 min", "2 h", "2 d", "–"]
+    assert [file_size(size) for size in (812, 76_332, 1_640_000)] == ["812 B", "76 kB", "1.6 MB"]
     assert percent(None) == points(None) == percent_interval(None) == "–"
 
 
@@ -102,3 +104,45 @@ def test_a_finished_run_says_for_ever_what_was_overridden_and_intervals_their_le
     follower.view.gates = msgspec.structs.replace(follower.view.gates, overrides=(given,))
     assert "! overridden: leakage" in status_line(follower.view, 100).plain
     assert [column.title for column in columns(20, "", 0.9)][6] == "lift pp [90 % CI]"
+
+
+def test_loading_tells_its_time_where_nobody_knows_the_bytes(scene_of):
+    from app.following import RunFollower
+
+    scene = scene_of("loading")
+    follower = RunFollower(scene.run, lambda: scene.clock_s)
+    follower.look()
+    assert " of " in status_line(follower.view, 120).plain
+    follower.view.state.load_progress = None
+    follower.view.state.state_since = "1970-01-01T00:00:00.000Z"
+    follower.view.clock = lambda: 34.0
+    assert "loading for 34 s" in status_line(follower.view, 120).plain
+
+
+def test_a_finished_run_tells_the_size_of_its_report(copied):
+    from app.following import RunFollower
+
+    run = copied("go")
+    follower = RunFollower(run, lambda: 0.0)
+    follower.look()
+    assert "report.html" not in status_line(follower.view, 120).plain
+    run.report_html.write_bytes(b"x" * 76_332)
+    follower.look()
+    assert "report.html 76 kB" in status_line(follower.view, 120).plain
+
+
+def test_a_plan_shows_no_prediction_that_it_does_not_have(scene_of):
+    from msgspec.structs import replace
+
+    from app.following import RunFollower
+
+    scene = scene_of("training")
+    follower = RunFollower(scene.run, lambda: scene.clock_s)
+    follower.look()
+    state = follower.view.state
+    assert state.compute_plan is not None
+    small = replace(state.compute_plan, chosen=replace(state.compute_plan.chosen, step_s=0.0036, peak_bytes=61 << 20))
+    assert "3.6 ms/step · peak 61 MiB expected" in plan_lines(small, state, 120, wide=False)[0].plain
+    taken_over = replace(small, chosen=replace(small.chosen, step_s=0.0, peak_bytes=0))
+    for wide in (False, True):
+        assert not {"ms/step", "s/step", "expected", ":"} & set(plan_lines(taken_over, state, 120, wide=wide)[0].plain.split())
