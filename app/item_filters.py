@@ -1,6 +1,7 @@
 """Which held-out items to look at, and in which order: filters by outcome of the two arms, a plain search in texts. Pure."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from engine.protocol.arms import AnsweredItem
 
@@ -13,7 +14,7 @@ FILTERS: dict[str, tuple[str, Callable[[bool | None, bool | None], bool]]] = {
     "unscored": ("unscored in an arm", lambda base, sft: base is None or sft is None),
 }
 
-ORDERS: dict[str, Callable[[AnsweredItem], tuple[object, ...]]] = {
+ORDERS: dict[str, Callable[[AnsweredItem], tuple[Any, ...]]] = {
     "as asked": lambda item: (),
     "id": lambda item: (item.id,),
     "type": lambda item: (item.types, item.id),

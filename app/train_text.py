@@ -200,7 +200,7 @@ def duration_of_step(seconds: float) -> str:
 
 def plan_facts(plan: ComputePlan) -> list[str]:
     """What a plan does, each as a few words."""
-    facts = [f"rows ≤ {count(plan.row_tokens)} tok"]
+    facts = [f"rows ≤ {count(plan.row_tokens)} tok"] if plan.row_tokens else []
     facts += [f"{plan.mirrored_layers} layers mirrored in bf16"] if plan.mirrored_layers else []
     facts += [f"{plan.recomputed_layers} layers recomputed"] if plan.recomputed_layers else ["nothing recomputed"]
     facts += ["compiled"] if plan.compiled else []

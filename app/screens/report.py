@@ -4,7 +4,7 @@ Before there is a verdict it says when one will come. It refuses to compute: wha
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 from textual.app import ComposeResult
@@ -57,7 +57,7 @@ KEYS = (
     Key(keys="O", action="order", label="Order", help="Next order of the types: name, lift, p; it is remembered.", footer=False),
     EXPORT,
 )
-ORDERS: dict[str, Callable[[tuple[str, TypeOutcome]], tuple[object, ...]]] = {
+ORDERS: dict[str, Callable[[tuple[str, TypeOutcome]], tuple[Any, ...]]] = {
     "name": lambda typed: (typed[0],),
     "lift": lambda typed: (typed[1].lift is None, typed[1].lift, typed[0]),
     "p": lambda typed: (typed[1].p_adjusted is None, typed[1].p_adjusted, typed[0]),
@@ -201,7 +201,8 @@ class ReportPane(Pane):
         table = self.query_one(RowTable)
         width = table.scrollable_content_region.width or self.text_width
         order = ORDERS.get(self.panel.settings.types_order, ORDERS["name"])
-        groups: dict[str, Outcome] = {OVERALL: evaluation.overall, **dict(sorted(evaluation.by_type.items(), key=order))}
+        types = sorted(evaluation.by_type.items(), key=order)
+        groups: dict[str, Outcome] = {OVERALL: evaluation.overall, **dict(types)}
         scale = shared_scale((group.lift_ci for group in groups.values()), forest_room(width))
         table.columns = columns(scale.width, axis(scale), evaluation.metadata.confidence_level)
         table.show([_row(name, group, scale) for name, group in groups.items()])
