@@ -28,8 +28,9 @@ types: .venv/installed-dev
 contracts: .venv/installed-dev
 	$(BIN)/lint-imports
 
+# RUNS="FOLDER…": of these runs; without it two demo runs are made for it
 pictures: .venv/installed-dev
-	$(BIN)/python docs/pictures/make_pictures.py
+	$(BIN)/python docs/pictures/make_pictures.py $(RUNS)
 
 clean:
 	rm -rf .venv build dist

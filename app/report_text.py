@@ -3,11 +3,16 @@
 Every number comes from evaluation.json; it refuses to compute one, and shows what is undefined with its reason.
 """
 
+from collections.abc import Sequence
+
 from textual.content import Content
 
 from app.figures import NONE, p_value, percent, percent_interval, points
 from app.inert import inert, inert_line
+from app.item_filters import chosen
 from app.state_words import DECISIONS, REASONS
+from app.widgets.line import rule
+from engine.protocol.arms import AnsweredItem
 from engine.protocol.evaluation import Evaluation, Outcome, Reason, Secondary, TypeOutcome, Verdict
 from engine.protocol.review import Agreement, Validation
 
@@ -249,3 +254,17 @@ def whole_verdict(evaluation: Evaluation) -> Content:
 def _full_reason(reason: Reason) -> Content:
     word = REASONS[reason.status]
     return Content.assemble((f"{word.glyph} {word.word:<9} ", f"bold {word.style}"), inert(reason.text))
+
+
+def differing_items(pairs: Sequence[AnsweredItem], of_type: str | None, width: int, lines: int) -> Content:
+    """The items of a type that only one arm passes, the lost ones first, each as one line; at most `lines`, counted in the first one."""
+    lost, won = (chosen(pairs, of_type=of_type, name=name, wanted="") for name in ("lost", "won"))
+    rows = [rule(f"{of_type or 'all types'}: only one arm passes", width, f"{len(lost):,} lost, {len(won):,} won")]
+    for word, style, items in (("lost", "$error", lost), ("won ", "$success", won)):
+        for pair in items[: max(0, lines - len(rows))]:
+            answer = pair.sft.text if pair.sft is not None else ""
+            head = Content.assemble((f"{word} ", style), inert_line(f"{pair.id:<16} ", 24, style="$secondary"))
+            asked = inert_line(pair.instruction, max(10, (width - head.cell_length) // 2))
+            left = max(10, width - head.cell_length - asked.cell_length - 3)
+            rows.append(Content.assemble(head, asked, (" → ", "$muted"), inert_line(answer, left)))
+    return Content("\n").join(rows)

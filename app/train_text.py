@@ -43,8 +43,10 @@ def _headline(state: RunState, step: StepTrained, dev_mark: str, best_mark: str)
     return Content("  ").join(parts)
 
 
-def not_yet(state: RunState) -> Content:
-    """When training comes, where there is no step yet."""
+def not_yet(state: RunState, *, going_on: bool) -> Content:
+    """When training comes, where there is no step yet; of a run that rests only what is true of it."""
+    if not going_on:
+        return Content.styled("No step was trained before the run came to rest.", "$muted")
     text = {
         "gates": "Training has not begun: the gates come first, then the base arm answers the held-out items.",
         "base": "Training has not begun: the base arm is answering the held-out items first (Eval, 3).",

@@ -112,7 +112,11 @@ class AskReason(Dialog[str | None]):
 class SignOff(Dialog[tuple[str, str] | None]):
     """Name and note of who signs, or None; Enter goes from the name to the note, and from the note on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", show=False),
+        # before the next key is handed on: of a chunk of keys the note would else be signed as part of the name
+        Binding("enter,tab", "to_note", show=False, priority=True),
+    ]
 
     def __init__(self, text: str | Content) -> None:
         super().__init__()
@@ -133,10 +137,13 @@ class SignOff(Dialog[tuple[str, str] | None]):
         """Write at once."""
         self.query_one("#name").focus()
 
-    @on(Input.Submitted, "#name")
-    def go_on(self) -> None:
-        """From the name to the note."""
-        self.query_one("#note").focus()
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The way to the note starts at the name."""
+        return action != "to_note" or (self.focused is not None and self.focused.id == "name")
+
+    def action_to_note(self) -> None:
+        """From the name to the note, at once."""
+        self.set_focus(self.query_one("#note"))
 
     @on(Input.Submitted, "#note")
     @on(Button.Pressed, "#yes")

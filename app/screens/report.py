@@ -18,13 +18,13 @@ from app.figures import NONE, clock_duration, p_value, percent, percent_interval
 from app.following import RunView
 from app.inert import inert, inert_line
 from app.keys import Key, bindings
-from app.report_text import before_signing, head_lines, second_readings, try_next, type_detail, whole_verdict
+from app.report_text import before_signing, differing_items, head_lines, second_readings, try_next, type_detail, whole_verdict
 from app.screens.pane import EXPORT, Pane
 from app.state_words import STATES
 from app.widgets.forest import Scale, axis, forest_row, shared_scale
 from app.widgets.line import TextBlock, rule
 from app.widgets.row_table import Column, Row, RowTable
-from engine.protocol.arms import arm_file
+from engine.protocol.arms import AnsweredItem, answered_items, arm_file
 from engine.protocol.evaluation import Evaluation, Outcome, TypeOutcome
 
 OVERALL = ""
@@ -80,13 +80,16 @@ class ReportPane(Pane):
     def __init__(self, *, widget_id: str) -> None:
         super().__init__(id=widget_id)
         self._evaluation: Evaluation | None = None
+        self._pairs: list[AnsweredItem] | None = None
 
     def compose(self) -> ComposeResult:
         """Verdict, table, detail; or when it will come."""
         yield TextBlock(widget_id="report-empty")
         yield TextBlock(widget_id="report-head")
         with Container(id="report-split"):
-            yield RowTable(columns(16, ""), widget_id="report-types")
+            with Container(id="report-left"):
+                yield RowTable(columns(16, ""), widget_id="report-types")
+                yield TextBlock(widget_id="report-differ")
             with VerticalScroll(id="report-side", can_focus=False):
                 yield TextBlock(widget_id="report-text")
 
@@ -108,8 +111,16 @@ class ReportPane(Pane):
         self.query_one("#report-head", TextBlock).show(head_lines(evaluation, self.text_width, self._head_room(evaluation)))
         self._show_table(evaluation)
         self._show_detail()
+        if came:
+            self.panel.ask_for(lambda: answered_items(view.run), self._take_pairs, lambda problem: None)
         if came and self.has_focus:
             self.query_one(RowTable).focus()
+
+    def _take_pairs(self, pairs: list[AnsweredItem]) -> None:
+        """The items, for the room below the table of a wide screen."""
+        self._pairs = pairs
+        if self.is_attached:
+            self._show_differing()
 
     def _head_room(self, evaluation: Evaluation) -> int:
         """Lines for the verdict and its reasons: what the table and the figures of one type leave."""
@@ -222,6 +233,13 @@ class ReportPane(Pane):
             lines += [rule("try next", width), *try_next(verdict)]
         lines += [rule("second readings", width), *second_readings(evaluation.secondary)]
         text.show(Content("\n").join(lines))
+        self._show_differing()
+
+    def _show_differing(self) -> None:
+        """Where there is room: the items of this type that only one arm passes, the lost ones first."""
+        block, key = self.query_one("#report-differ", TextBlock), self.query_one(RowTable).key
+        if self._pairs is not None and key is not None and block.content_size.width:
+            block.show(differing_items(self._pairs, key or None, block.content_size.width, block.size.height))
 
 
 def columns(forest_width: int, head: str, level: float = 0.95) -> list[Column]:

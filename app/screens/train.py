@@ -14,7 +14,6 @@ from app.screens.pane import Pane
 from app.train_text import headline, last_step_of, not_yet, numbers
 from app.widgets.event_log import log_content
 from app.widgets.line import TextBlock, rule
-from engine.protocol.run_state import RunState
 
 if TYPE_CHECKING:
     from app.widgets.loss_chart import LossChart
@@ -45,9 +44,10 @@ class TrainPane(Pane):
         figures.show(Content("\n").join(lines))
         log = self.query_one("#train-log", TextBlock)
         log.show(log_content(state.log, width, max(2, log.size.height or 6)))
-        self._show_chart(state)
+        self._show_chart(view)
 
-    def _show_chart(self, state: RunState) -> None:
+    def _show_chart(self, view: RunView) -> None:
+        state = view.state
         place = self.query_one("#train-chart", Container)
         if not (place.is_running and place.is_attached):
             return
@@ -55,7 +55,7 @@ class TrainPane(Pane):
             if not place.children:
                 empty = TextBlock(widget_id="train-empty")
                 place.mount(empty)
-            self.query_one("#train-empty", TextBlock).show(not_yet(state))
+            self.query_one("#train-empty", TextBlock).show(not_yet(state, going_on=view.going_on))
             return
         charts = place.query("#loss-chart")
         if not charts:

@@ -21,13 +21,13 @@ def status_line(view: RunView, width: int) -> Content:
     if not view.going_on:
         return _DOT.join(_resting(view)).truncate(width, ellipsis=True)
     # the more precise wordings go first where there is too little room
-    lines = (_DOT.join(_live(view, cells, words)) for cells, words in ((8, True), (5, True), (4, False), (0, False)))
-    return next(
-        (line for line in lines if line.cell_length <= width), _DOT.join(_live(view, 0, False)).truncate(width, ellipsis=True)
-    )
+    wordings = ((8, True, True), (5, True, True), (4, False, True), (0, False, True), (0, False, False))
+    lines = [_DOT.join(_live(view, cells, words, unknown)) for cells, words, unknown in wordings]
+    return next((line for line in lines if line.cell_length <= width), lines[-1].truncate(width, ellipsis=True))
 
 
-def _live(view: RunView, cells: int, words: bool) -> list[Content]:
+def _live(view: RunView, cells: int, words: bool, unknown: bool) -> list[Content]:
+    """The parts; `cells` of a bar, whole `words`, and whether an `unknown` time left is mentioned."""
     state = view.state
     word = STATES[view.shown_state]
     stage = Content.assemble((f"{word.glyph} {_STAGE_WORDS[state.stage]}", f"bold {word.style}"), _how_far(view))
@@ -35,7 +35,8 @@ def _live(view: RunView, cells: int, words: bool) -> list[Content]:
     if view.shown_state != "running":
         parts.append(Content.styled(_state_words(view), word.style))
     eta = state.eta_s
-    parts.append(Content(f"ETA {clock_duration(eta)}" if eta is not None else "ETA not known yet" if words else "ETA –"))
+    if eta is not None or unknown:
+        parts.append(Content(f"ETA {clock_duration(eta)}" if eta is not None else "ETA not known yet" if words else "ETA –"))
     if state.memory is not None:
         parts.append(memory_content(state.memory, cells))
     parts.append(_heard(view, words))

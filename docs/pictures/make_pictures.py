@@ -1,7 +1,8 @@
-"""Pictures of the panel as SVG, from real runs: `python -m docs.pictures.make_pictures RUN_FOLDER… [--out DIR] [--size 120x34]`.
+"""Pictures of the panel as SVG, from real runs: `python docs/pictures/make_pictures.py [RUN_FOLDER…] [--out DIR] [--size 120x34]`.
 
-One picture a tab of the first run, named after the tab, and one of the list with every run that is named. A run is shown as it stands at
-the end of its journal, or after `--events N` of it. It refuses to invent: every figure is the run's. It shows no path of the machine it
+One picture a tab of the first run, named after the tab, one of the list with every run that is named, and one of the gates of the first
+run that they refused. Without a run it makes two: the demo's, and the demo's with planted faults (about two minutes on two cores). A run
+is shown as it stands at the end of its journal, or after `--events N` of it. It refuses to invent: every figure is the run's. It shows no path of the machine it
 ran on, and the pictures load nothing: no fonts, no links.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +21,7 @@ from app.panel import Panel
 from app.screens.run import TABS, RunScreen
 from engine.protocol.journal_tail import JournalTail
 from engine.protocol.listing import utc_seconds
-from engine.protocol.runs import RunFolder, runs_folder, workspace_of
+from engine.protocol.runs import RunFolder, read_summary, runs_folder, workspace_of
 
 SETTLED_S = 10.0
 WORKSPACE = Path("my-pod")
@@ -27,6 +29,29 @@ SHOWN_WORKSPACE = b"/workspace"
 TEXTS = (".json", ".jsonl", ".toml", ".txt")
 RUNS = "runs"
 RUNS_LINES = 14
+REFUSED = "gates_refused"
+NAMES = [RUNS, *TABS, REFUSED]
+
+
+def demo_runs(folder: Path) -> list[RunFolder]:
+    """A run of the demo and one of the demo with planted faults, made now in a workspace of their own.
+
+    Raises: SystemExit where they could not be made.
+    """
+    for faults in ([], ["--faulty"]):
+        command = [sys.executable, "-m", "app.cli", "demo", "--headless", *faults, "--out", str(folder)]
+        # the gates are to refuse the second one: the exit status tells nothing here
+        subprocess.run(command, check=False, stdout=sys.stderr)
+    made = [RunFolder(path) for path in sorted(runs_folder(folder).glob("*"))]
+    if [refused(run) for run in made] != [False, True]:
+        raise SystemExit(f"{folder}: the two demo runs were not made as expected; found {[run.run_id for run in made]}")
+    return made
+
+
+def refused(run: RunFolder) -> bool:
+    """Whether the gates stopped the run."""
+    summary = read_summary(run)
+    return summary is not None and summary.state == "blocked"
 
 
 def neutral_copy(run: RunFolder, events: int | None) -> RunFolder:
@@ -79,11 +104,11 @@ def self_contained(svg: str) -> str:
 def arguments() -> argparse.Namespace:
     """What was asked for on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_FOLDER")
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN_FOLDER")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--size", default="120x34")
     parser.add_argument("--theme", default="dark")
-    parser.add_argument("--only", nargs="*", default=[RUNS, *TABS], choices=[RUNS, *TABS])
+    parser.add_argument("--only", nargs="*", default=NAMES, choices=NAMES)
     parser.add_argument("--events", type=int, help="show the first run as it was after so many events")
     return parser.parse_args()
 
@@ -92,15 +117,22 @@ def main() -> None:
     """Write the pictures."""
     given = arguments()
     width, height = (int(part) for part in given.size.split("x"))
-    sources, out = [RunFolder(path.absolute()) for path in given.runs], given.out.absolute()
+    out = given.out.absolute()
     with tempfile.TemporaryDirectory() as folder:
+        sources = [RunFolder(path.absolute()) for path in given.runs] or demo_runs(Path(folder) / "demo")
         os.chdir(folder)
         runs = [neutral_copy(run, given.events if place == 0 else None) for place, run in enumerate(sources)]
-        ends = [utc_seconds(JournalTail(run.journal).poll_all()[-1][0].t) for run in runs]
+        ends = {run.run_id: utc_seconds(JournalTail(run.journal).poll_all()[-1][0].t) for run in runs}
         for name in given.only:
-            run, end_s = (None, max(ends) + 60) if name == RUNS else (runs[0], ends[0] + 1)
+            run = None if name == RUNS else next(filter(refused, runs), None) if name == REFUSED else runs[0]
+            if run is None and name == REFUSED:
+                sys.stderr.write(f"{name}.svg left as it is: no run named here was refused by its gates\n")
+                continue
+            tab, end_s = (
+                (name, max(ends.values()) + 60) if run is None else ("gates" if name == REFUSED else name, ends[run.run_id] + 1)
+            )
             lines = min(height, RUNS_LINES) if name == RUNS else height
-            svg = asyncio.run(picture(run, name, (width, lines), given.theme, end_s))
+            svg = asyncio.run(picture(run, tab, (width, lines), given.theme, end_s))
             (out / f"{name}.svg").write_text(svg, "utf-8")
             sys.stdout.write(f"{out / name}.svg\n")
         os.chdir("/")

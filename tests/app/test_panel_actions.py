@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+from textual import events
 
 from app.engine_calls import start_run
 from app.exporting import as_csv, as_markdown, export_table
@@ -39,6 +40,21 @@ async def test_a_signature_needs_a_name_and_shows_in_the_report(copied, shown, u
     verdict = decode_evaluation(run.evaluation.read_bytes(), "").verdict
     assert verdict is not None and verdict.signed_off is not None
     assert (verdict.decision, verdict.signed_off.name, verdict.signed_off.note) == ("NO-GO", "Ada", "seen")
+
+
+async def test_a_name_and_a_note_that_come_as_one_chunk_are_kept_apart(copied, shown, until):
+    run = copied("no-go")
+    panel = Panel(run.path.parents[2], run)
+    async with panel.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: isinstance(panel.focused, RowTable) and "not signed" in shown(panel))
+        await pilot.press("S")
+        await until(pilot, lambda: "Sign the verdict" in shown(panel))
+        for key in (*"Ada", "enter", *"seen", "enter"):
+            panel.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: "signed by" in shown(panel))
+    verdict = decode_evaluation(run.evaluation.read_bytes(), "").verdict
+    assert verdict is not None and verdict.signed_off is not None
+    assert (verdict.signed_off.name, verdict.signed_off.note) == ("Ada", "seen")
 
 
 async def test_the_table_in_sight_is_exported_whole_and_private(copied, shown, until):

@@ -4,7 +4,7 @@ import pytest
 
 from app.figures import age, clock_duration, file_size, p_value, percent, percent_interval, points
 from app.keys import Key, bindings
-from app.train_text import plan_lines
+from app.train_text import not_yet, plan_lines
 from app.widgets.bars import bar
 from app.widgets.forest import axis, forest_row, shared_scale
 from app.widgets.status_line import status_line
@@ -117,6 +117,19 @@ def test_loading_tells_its_time_where_nobody_knows_the_bytes(scene_of):
     follower.view.state.state_since = "1970-01-01T00:00:00.000Z"
     follower.view.clock = lambda: 34.0
     assert "loading for 34 s" in status_line(follower.view, 120).plain
+    for width in (50, 62):
+        narrow = status_line(follower.view, width).plain
+        assert "loading for 34 s" in narrow and narrow.endswith("wrk 0 s") and ("ETA" in narrow) == (width == 62)
+
+
+def test_a_run_at_rest_without_a_step_is_not_said_to_load(scene_of):
+    from app.following import RunFollower
+
+    scene = scene_of("loading")
+    follower = RunFollower(scene.run, lambda: scene.clock_s)
+    follower.look()
+    assert "has not begun" in not_yet(follower.view.state, going_on=True).plain
+    assert "came to rest" in not_yet(follower.view.state, going_on=False).plain
 
 
 def test_a_finished_run_tells_the_size_of_its_report(copied):

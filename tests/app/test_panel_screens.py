@@ -144,3 +144,17 @@ def test_a_line_breaks_between_its_parts():
     assert [line.plain for line in flowed(["allocated 1", "reserved 2", "peak 3"], 24)] == ["allocated 1 · reserved 2", "peak 3"]
     assert [line.plain for line in flowed(["a very long part of a line"], 10)] == ["a very lo…"]
     assert flowed([], 10) == []
+
+
+async def test_a_wide_report_fills_its_room_with_the_items_that_differ(panel_on, shown, until):
+    panel = panel_on("no-go")
+    async with panel.run_test(size=(200, 60)) as pilot:
+        await until(pilot, lambda: "all types: only one arm passes" in shown(panel))
+        table = panel.screen.query_one(RowTable)
+        table.go_to("safety")
+        await until(pilot, lambda: "safety: only one arm passes" in shown(panel))
+        lines = shown(panel).splitlines()
+        place = next(number for number, line in enumerate(lines) if "safety: only one arm" in line)
+        assert " lost, " in lines[place] and lines[place + 1].split()[0] == "lost" and "→" in lines[place + 1]
+        await pilot.resize_terminal(100, 30)
+        await until(pilot, lambda: "only one arm passes" not in shown(panel))
