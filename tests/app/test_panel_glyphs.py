@@ -25,6 +25,10 @@ def test_comparisons_keep_their_meaning_and_width():
     assert ascii_text("≥ 50 %") == ">=50 %" and ascii_text("≤ 5") == "<=5"
 
 
+def test_signs_that_stand_beside_each_other_stay_distinct():
+    assert len(set(ascii_text("✓†●○◆✗"))) == 6 and ascii_text("🔎 Search") == "/  Search"
+
+
 def test_wide_characters_keep_their_cells():
     assert ascii_text("漢字 a") == "???? a"
 
