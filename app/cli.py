@@ -72,9 +72,9 @@ def sluice(ctx: click.Context, ascii_only: bool) -> None:
     ctx.obj = {"ascii": ascii_only}
     if ctx.invoked_subcommand is None:
         if sys.stdout.isatty() and sys.stdin.isatty():
-            from app.panel import run_panel
+            from app.opening import open_panel
 
-            run_panel(workspace(), ascii_only=ascii_only)
+            open_panel(workspace(), ascii_only=ascii_only)
         else:
             from app.commands.control import print_runs
 

@@ -3,6 +3,7 @@
 It holds no logic of a run and reads run folders only. It refuses to end, pause or hurry anything: leaving it changes nothing.
 """
 
+import gc
 import signal
 import sys
 import time
@@ -88,7 +89,10 @@ class Panel(App[None]):
         return self.run_screen(self.first_run) if self.first_run else self.runs_screen()
 
     def on_ready(self) -> None:
-        """Tell of themes that could not be used."""
+        """Tell of themes that could not be used; collect garbage again, where that waited for the first paint."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         for problem in self.theme_problems:
             self.on_told(Told(f"theme {problem}", "warning"))
 

@@ -141,9 +141,9 @@ def open_run(run: str, ascii_only: bool) -> int:
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         say("sluice: open needs a terminal; without one, sluice watch follows a run", err=True)
         return 2
-    from app.panel import run_panel
+    from app.opening import open_panel
 
-    run_panel(workspace(), found, ascii_only=ascii_only)
+    open_panel(workspace(), found, ascii_only=ascii_only)
     return 0
 
 

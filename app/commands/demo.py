@@ -27,10 +27,10 @@ def demo(out: Path | None, faulty: bool, headless: bool, detach: bool, as_json: 
     run = make_demo_run(root, faulty=faulty)
     if detach or as_json or headless or not (sys.stdout.isatty() and sys.stdin.isatty()):
         return launch(run, until="report", detach=detach, as_json=as_json)
-    from app.panel import run_panel
+    from app.opening import open_panel
 
     start_supervisor(run)
-    run_panel(root, run)
+    open_panel(root, run)
     return _after_panel(run)
 
 

@@ -68,17 +68,19 @@ class RunScreen(PanelScreen):
         self._panes: dict[str, Pane] = {}
 
     def compose(self) -> ComposeResult:
-        """Tabs, the pane in sight, status, keys."""
+        """Tabs, the pane in sight, status, keys. One look before the first paint shows a small run at once."""
+        self.follower.look_once()
+        self.tab = self.tab or first_tab(self.follower.view)
+        self._panes[self.tab] = make_pane(self.tab)
         yield ClickLine(widget_id="tabs")
-        yield Container(id="panes")
+        yield Container(self._panes[self.tab], id="panes")
         yield TextBlock(widget_id="problems")
         yield TextBlock(widget_id="status")
         yield KeyFooter()
 
     async def on_mount(self) -> None:
-        """One look before the first paint shows a small run at once; the thread goes on from there."""
-        self.follower.look_once()
-        await self._show_tab(self.tab or first_tab(self.follower.view), remember=False)
+        """The thread goes on from the first look."""
+        await self._show_tab(self.tab, remember=False)
         self.run_worker(self.follower.follow, thread=True, group="follow")
         self.set_interval(self.panel.repaint_s, self.tick)
 

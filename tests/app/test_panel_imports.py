@@ -1,5 +1,6 @@
 """What the panel may load, and how little of it before the first paint."""
 
+import gc
 import subprocess
 import sys
 
@@ -39,3 +40,14 @@ def test_the_whole_panel_loads_nothing_heavy():
 def test_the_first_screen_loads_no_chart():
     modules = loaded("import app.panel, app.screens.run, app.screens.gates")
     assert not {name for name in modules if name.split(".")[0] in ("plotext", "textual_plotext")}
+
+
+async def test_garbage_is_collected_again_once_the_panel_is_there(panel_on, until):
+    gc.disable()
+    try:
+        panel = panel_on("go")
+        async with panel.run_test(size=(80, 24)) as pilot:
+            await until(pilot, gc.isenabled)
+    finally:
+        gc.enable()
+        gc.unfreeze()

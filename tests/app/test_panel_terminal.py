@@ -9,7 +9,7 @@ import pytest
 
 from tests.terminal import Terminal
 
-LAUNCH = "import sys; from pathlib import Path; from app.panel import run_panel; from engine.protocol.runs import RunFolder; run_panel(Path(sys.argv[1]), RunFolder(Path(sys.argv[2])) if len(sys.argv) > 2 else None)"
+LAUNCH = "import sys; from pathlib import Path; from app.opening import open_panel; from engine.protocol.runs import RunFolder; open_panel(Path(sys.argv[1]), RunFolder(Path(sys.argv[2])) if len(sys.argv) > 2 else None)"
 
 FULL_BYTES = 4000
 F9 = "\x1b[20~"
@@ -66,7 +66,7 @@ def test_a_stalled_terminal_can_be_closed_too(terminal, scene_of, tmp_path):
 def test_no_colour_and_no_unicode_where_they_are_not_wanted(terminal, scene_of, tmp_path):
     panel = terminal(str(tmp_path), str(scene_of("no-go").run.path), TERM="screen", LANG="C", NO_COLOR="1")
     text = panel.until("x NO-GO")
-    assert "x safety +" in text
+    assert "x safety #" in text
     assert text.isascii()
     panel.press("2")
     panel.until("smooth")

@@ -36,7 +36,7 @@ class Minimal(App):
         yield Static("first paint")
 Minimal().run()
 """
-PANEL = "import sys; from pathlib import Path; from app.panel import run_panel; from engine.protocol.runs import RunFolder; run_panel(Path(sys.argv[1]), RunFolder(Path(sys.argv[2])) if len(sys.argv) > 2 else None)"
+PANEL = "import sys; from pathlib import Path; from app.opening import open_panel; from engine.protocol.runs import RunFolder; open_panel(Path(sys.argv[1]), RunFolder(Path(sys.argv[2])) if len(sys.argv) > 2 else None)"
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 SETTLE_S = 4.0
 STEPS_A_SECOND = 2.0
