@@ -112,11 +112,12 @@ def comparison_content(found: Comparison, width: int) -> Content:
     lines.append(_line(heads, room, "bold"))
     lines.append(_line(("curve", "a line", "dots •"), room, "$muted"))
     lines += [_line(row, room) for row in figure_rows(found)]
+    # why the figures differ comes before how they do by type: on a small screen the rest has to be scrolled to
+    lines.append(rule(f"settings that differ: {len(found.settings)}", width))
+    lines += [_line((each.key, each.before, each.after), room) for each in found.settings]
     types = type_rows(found)
     if types:
         lines += [rule("lift by type, pp [95 % CI]", width), *(_line(row, room) for row in types)]
-    lines.append(rule(f"settings that differ: {len(found.settings)}", width))
-    lines += [_line((each.key, each.before, each.after), room) for each in found.settings]
     return Content("\n").join(lines)
 
 
