@@ -22,14 +22,12 @@ def points(lift: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Four decimals, or two digits and the exponent where it is smaller, as in the summary: 0.0310, 3.2e-12."""
+    """Two significant digits, as in summary.txt and report.html: 0.031, 3.2e-12."""
     if p is None:
         return NONE
     if p < 1e-300:
         return "<1e-300"
-    if p < 1e-99:
-        return f"{p:.0e}"
-    return f"{p:.1e}".replace("e-0", "e-") if p < 5e-4 else f"{p:.4f}"
+    return f"{p:.0e}" if p < 1e-99 else f"{p:.2g}"
 
 
 def clock_duration(seconds: float | None) -> str:

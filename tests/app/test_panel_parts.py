@@ -13,7 +13,7 @@ from engine.protocol.listing import SILENT_AFTER_S, shown_state, utc_seconds
 
 def test_figures_have_sensible_digits_and_undefined_is_a_dash():
     assert (percent(0.761), points(-0.12), percent_interval((0.5, 1.0))) == ("76.1", "-12.0", "[50.0, 100.0]")
-    small = {0.031: "0.0310", 3.2e-12: "3.2e-12", 4e-4: "4.0e-4", 1.7e-123: "2e-123", 1.0: "1.0000", 0.0: "<1e-300", None: "–"}
+    small = {0.031: "0.031", 3.2e-12: "3.2e-12", 4e-4: "0.0004", 1.7e-123: "2e-123", 1.0: "1", 0.0: "<1e-300", None: "–"}
     assert {p: p_value(p) for p in small} == small
     assert [clock_duration(s) for s in (42, 391, 7080, None)] == ["42 s", "6m31", "1h58", "?"]
     assert [age(s) for s in (3, 250, 7200, 200_000, None)] == ["3 s", "4 min", "2 h", "2 d", "–"]
