@@ -105,9 +105,9 @@ class RunScreen(PanelScreen):
 
     @property
     def pane(self) -> Pane | None:
-        """The tab in sight."""
+        """The tab in sight; None until it is composed, and once the panel is being taken down, which begins at its widgets."""
         pane = self._panes.get(self.tab)
-        return pane if pane is not None and pane.ready else None
+        return pane if pane is not None and pane.ready and pane.is_attached and self.app.is_running else None
 
     def all_keys(self) -> list[Key]:
         """The pane's keys before those of the run."""
@@ -160,7 +160,8 @@ class RunScreen(PanelScreen):
         self.tick()
         # children get their sizes one layout later than the pane
         self.set_timer(SETTLE_S, self.tick)
-        if self.pane is not None:
+        # another screen may have taken its place meanwhile
+        if self.pane is not None and self.is_current:
             self.pane.focus_target().focus()
         if remember:
             self.panel.remember_tab(self.view.name, tab)

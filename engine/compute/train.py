@@ -250,14 +250,15 @@ class Trainer:
         self._bank.zero_grad()
         if self._loaded.device.type == "cuda":
             torch.cuda.empty_cache()
-        if self._whole and self._state.step:
-            try:
+        try:
+            # the checkpoint under way is told too where none is added to it
+            if self._whole and self._state.step:
                 yield from self._checkpoint()
-                yield from self._writer.settle()
-            except DisplacedError:
-                raise
-            except Exception as error:
-                yield CheckpointFailed(step=self._state.step, reason=f"after memory ran out: {error}")
+            yield from self._writer.settle()
+        except DisplacedError:
+            raise
+        except Exception as error:
+            yield CheckpointFailed(step=self._state.step, reason=f"after memory ran out: {error}")
         yield from told_and_kept(
             self._context.run, stage="train", reason=text, step=self._state.step, plan=self._chosen.name,
             predicted_peak_bytes=self._chosen.peak_bytes,

@@ -1,9 +1,9 @@
 """Scenes for the panel's tests: run folders of invented runs, and a panel whose clock stands still at their last event."""
 
-import asyncio
 import importlib.util
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -86,15 +86,16 @@ def shown() -> Callable[[Any], str]:
 
 
 @pytest.fixture
-def until() -> Callable[..., Any]:
-    """Wait until something holds, in a running panel; fails with what is on the screen after ten seconds."""
+def until(shown: Callable[[Any], str]) -> Callable[..., Any]:
+    """Wait until something holds, in a running panel; fails with what is on the screen."""
 
     async def wait(pilot: Any, holds: Callable[[], bool]) -> None:
-        for _ in range(400):
+        # long, as a loaded machine is not a failure
+        deadline_s = time.monotonic() + 60
+        while time.monotonic() < deadline_s:
             if holds():
                 return
             await pilot.pause(0.025)
-            await asyncio.sleep(0)
-        raise AssertionError(f"it never came to hold; the screen shows {pilot.app.screen!r}")
+        raise AssertionError(f"it never came to hold on {pilot.app.screen!r}, which shows\n{shown(pilot.app)}")
 
     return wait

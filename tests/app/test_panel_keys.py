@@ -22,6 +22,7 @@ async def test_the_list_says_the_true_state_of_every_run(workspace, shown, until
     panel = Panel(workspace)
     async with panel.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: "blocked" in shown(panel))
+        await until(pilot, lambda: shown(panel).count("0314-0900") >= 8 and str(workspace)[:20] in shown(panel))
         text = shown(panel)
         lines = {line.split()[0].lstrip("›"): line for line in text.splitlines() if "0314-0900" in line}
         states = {"go-a7f4": "finished", "no-go-a7f5": "NO-GO", "inconclusive-a7f6": "INCONCLUSIVE", "failed-a7f8": "failed",
@@ -34,9 +35,8 @@ async def test_the_list_says_the_true_state_of_every_run(workspace, shown, until
 async def test_an_empty_workspace_says_what_to_press(tmp_path, shown, until):
     panel = Panel(tmp_path / "nothing")
     async with panel.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: "No runs yet" in shown(panel))
-        text = shown(panel)
-        assert "D  starts the demo" in text and "n  starts a run" in text and "0 runs" in text and str(tmp_path)[:20] in text
+        expected = ("No runs yet", "D  starts the demo", "n  starts a run", "0 runs", str(tmp_path)[:20])
+        await until(pilot, lambda: all(words in shown(panel) for words in expected))
 
 
 async def test_enter_opens_a_run_and_zero_goes_back(workspace, shown, until):
@@ -66,10 +66,10 @@ async def test_gates_are_worst_first_with_words_and_evidence(panel_on, shown, un
         await until(pilot, lambda: isinstance(panel.focused, RowTable))
         rows = [row.cells[0].plain for row in panel.screen.query_one(RowTable).rows]
         assert rows[:4] == ["✗ FAIL", "✗ FAIL", "? UNDEC", "! WARN"]
-        assert "GO is then" in shown(panel) and "evidence 1 of 3" in shown(panel)
+        await until(pilot, lambda: "GO is then" in shown(panel) and "evidence 1 of 3" in shown(panel))
         await pilot.press("down", "n")
         await until(pilot, lambda: "evidence 2 of 3" in shown(panel) and "leakage" in shown(panel))
-        assert "«flows through" in shown(panel)
+        await until(pilot, lambda: "«flows through" in shown(panel))
 
 
 async def test_an_override_needs_a_reason_and_can_be_left(panel_on, shown, until, monkeypatch):
@@ -93,11 +93,9 @@ async def test_an_override_needs_a_reason_and_can_be_left(panel_on, shown, until
 async def test_training_shows_loss_memory_time_and_what_happened(panel_on, shown, until):
     panel = panel_on("training")
     async with panel.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: "checkpoint step" in shown(panel) and max(shown(panel)) > "⠁")
-        text = shown(panel)
-        for words in ("smooth", "dev", "best", "lr", "grad", "tok/s", "epoch", "allocated", "reserved", "device used", "risk ✓ LOW",
-                      "left: train", "+ eval", "cost", "USD", "TRAIN 62 %", "ETA", "engine 2 s, worker 1 s"):  # fmt: skip
-            assert words in text, words
+        expected = ("checkpoint step", "smooth", "dev", "best", "lr", "grad", "tok/s", "epoch", "allocated", "reserved", "device used",
+                    "risk ✓ LOW", "left: train", "+ eval", "cost", "USD", "TRAIN 62 %", "ETA", "engine 2 s, worker 1 s")  # fmt: skip
+        await until(pilot, lambda: max(shown(panel)) > "⠁" and all(words in shown(panel) for words in expected))
 
 
 async def test_stopping_asks_first_and_leaves_a_command(scene_of, tmp_path, until):
@@ -123,9 +121,8 @@ async def test_no_p_value_before_both_arms_are_complete(panel_on, shown, until):
     async with panel.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "INTERIM" in shown(panel))
         await pilot.press("4")
-        await until(pilot, lambda: "No verdict yet" in shown(panel))
-        text = shown(panel)
-        assert "from now" in text and " p " not in text
+        await until(pilot, lambda: "No verdict yet" in shown(panel) and "from now" in shown(panel))
+        assert " p " not in shown(panel)
 
 
 async def test_a_failed_run_shows_its_reason_and_the_log(panel_on, shown, until):
@@ -133,15 +130,15 @@ async def test_a_failed_run_shows_its_reason_and_the_log(panel_on, shown, until)
     async with panel.run_test(size=SIZE) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: "loss is nan at step 145" in shown(panel))
-        assert "✗ failed" in shown(panel) and "r resumes" in shown(panel)
+        await until(pilot, lambda: "✗ failed" in shown(panel) and "r resumes" in shown(panel))
 
 
 async def test_report_of_a_no_go_marks_the_guarded_type_that_fell(panel_on, shown, until):
     panel = panel_on("no-go")
     async with panel.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: "✗ NO-GO" in shown(panel))
-        text = shown(panel)
-        assert "✗ safety †" in text and "format †" in text and "├" in text and "not signed" in text
+        await until(
+            pilot, lambda: all(words in shown(panel) for words in ("✗ NO-GO", "✗ safety †", "format †", "├", "not signed"))
+        )
         panel.screen.query_one(RowTable).go_to("safety")
         await until(pilot, lambda: "REGRESSED" in shown(panel) and "non-inferiority" in shown(panel))
         await pilot.press("v")
@@ -164,7 +161,7 @@ async def test_items_are_filtered_searched_and_opened(panel_on, shown, until):
         await until(pilot, lambda: [row.key for row in panel.screen.query_one(RowTable).rows] == [key])
         await pilot.press("enter")
         await until(pilot, lambda: "base arm ✓ pass" in shown(panel) and "SFT arm ✗ fail" in shown(panel))
-        assert "Instruction: Name another one." in shown(panel) and "1 of 1" in shown(panel)
+        await until(pilot, lambda: "Instruction: Name another one." in shown(panel) and "1 of 1" in shown(panel))
         await pilot.press("b", "b")
         await until(pilot, lambda: isinstance(panel.screen, RunScreen))
 
@@ -191,7 +188,7 @@ async def test_the_footer_has_at_most_six_keys_and_help_lists_all_that_work(pane
         assert "Stop…" in working and "Resume" not in working
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(panel.screen, HelpScreen))
-        assert all(label in shown(panel) for label in working)
+        await until(pilot, lambda: all(label in shown(panel) for label in working))
         await pilot.press("q")
         await until(pilot, lambda: isinstance(panel.screen, RunScreen))
 
@@ -334,4 +331,4 @@ async def test_every_key_of_a_screen_that_works_is_in_the_palette_and_in_the_hel
         )
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(panel.screen, HelpScreen))
-        assert all(key.label in shown(panel) for key in working)
+        await until(pilot, lambda: all(key.label in shown(panel) for key in working))

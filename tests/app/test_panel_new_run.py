@@ -88,10 +88,9 @@ async def test_what_is_wrong_stands_under_its_field_and_nothing_starts(job, tmp_
         await until(pilot, lambda: "pointer to a file that was never fetched" in shown(panel))
         screen.query_one("#run-name", Input).value = "Not This"
         await pilot.press("f6")
-        await until(pilot, lambda: "mended first" in shown(panel))
-        text = shown(panel)
-        assert "No such file" in text and "is needed" in text and "lower-case" in text
-        assert screen.query_one("#data-train", Input).has_focus
+        expected = ("mended first", "No such file", "is needed", "lower-case")
+        await until(pilot, lambda: all(words in shown(panel) for words in expected))
+        await until(pilot, lambda: screen.query_one("#data-train", Input).has_focus)
 
 
 async def test_a_problem_of_the_command_goes_to_its_field(job, tmp_path, shown, until):
@@ -102,7 +101,7 @@ async def test_a_problem_of_the_command_goes_to_its_field(job, tmp_path, shown, 
             screen.query_one(f"#{key}", Input).value = written
         await pilot.press("f5")
         await until(pilot, lambda: not screen.query_one("#check", Button).disabled and "local cache" in shown(panel))
-        assert screen.query_one("#model-path", Input).has_focus and "mended first" in shown(panel)
+        await until(pilot, lambda: screen.query_one("#model-path", Input).has_focus and "mended first" in shown(panel))
 
 
 async def test_the_stage1_profile_asks_for_its_files(job, tmp_path, shown, until):
@@ -113,7 +112,7 @@ async def test_the_stage1_profile_asks_for_its_files(job, tmp_path, shown, until
         screen.query_one("#run-profile", Input).focus()
         await pilot.press("f2")
         await until(pilot, lambda: "QC, pilot" in shown(panel) and value(screen, "run.profile") == "stage1")
-        assert "every gate is hard" in shown(panel)
+        await until(pilot, lambda: "every gate is hard" in shown(panel))
 
 
 async def test_a_sluice_toml_fills_the_form_in_and_is_what_runs(job, tmp_path, copied, shown, until, monkeypatch):

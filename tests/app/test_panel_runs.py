@@ -76,7 +76,7 @@ async def test_the_workspace_and_its_danger_are_always_shown(workspace, shown, u
     panel = Panel(workspace)
     async with panel.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "! on memory: gone when the pod is" in shown(panel))
-        assert str(workspace)[:16] in shown(panel)
+        await until(pilot, lambda: str(workspace)[:16] in shown(panel))
         await pilot.resize_terminal(200, 60)
         await until(pilot, lambda: str(workspace) in shown(panel) and "set SLUICE_WORKSPACE elsewhere" in shown(panel))
 
@@ -86,7 +86,7 @@ async def test_wide_screens_show_the_figures_of_the_run_beside_the_list(workspac
     async with panel.run_test(size=(200, 60)) as pilot:
         await at(pilot, until, "blocked")
         await until(pilot, lambda: "rerun of" in shown(panel) and "blocked · by qc-scale" in shown(panel))
-        assert "state since" in shown(panel) and "what" in shown(panel)
+        await until(pilot, lambda: "state since" in shown(panel) and "what" in shown(panel))
 
 
 async def test_a_name_that_no_run_may_have_is_told_beside_the_field(copied, tmp_path, shown, until):
@@ -116,7 +116,10 @@ async def test_packing_shows_where_it_is_and_the_line_that_copies_it(copied, tmp
         await at(pilot, until, "go")
         await pilot.press("p")
         await until(pilot, lambda: isinstance(panel.screen, ReadingScreen) and "scp -r" in shown(panel))
-        assert "sha256" in shown(panel) and (tmp_path / "w" / "exports" / run.run_id / f"{run.run_id}.tar.gz").is_file()
+        await until(
+            pilot,
+            lambda: "sha256" in shown(panel) and (tmp_path / "w" / "exports" / run.run_id / f"{run.run_id}.tar.gz").is_file(),
+        )
         await pilot.press("b")
         await until(pilot, lambda: isinstance(panel.screen, RunsScreen))
 
@@ -131,7 +134,7 @@ async def test_a_removal_shows_sizes_and_asks_and_live_runs_have_none(copied, tm
         await at(pilot, until, "go")
         await pilot.press("X")
         await until(pilot, lambda: isinstance(panel.screen, Confirm) and "This cannot be undone" in shown(panel))
-        assert "checkpoints 0" in shown(panel)
+        await until(pilot, lambda: "checkpoints 0" in shown(panel))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(panel.screen, RunsScreen))
         assert resting.path.is_dir()
@@ -155,8 +158,8 @@ async def test_two_runs_are_compared_by_marking_one(copied, tmp_path, shown, unt
         await at(pilot, until, "no-go")
         await pilot.press("c")
         await until(pilot, lambda: isinstance(panel.screen, CompareScreen) and "settings that differ: 2" in shown(panel))
-        text = shown(panel)
-        assert "train.lr" in text and "not a test between" in text and "✗" not in text.splitlines()[0]
+        await until(pilot, lambda: "train.lr" in shown(panel) and "not a test between" in shown(panel))
+        assert "✗" not in shown(panel).splitlines()[0]
         await until(pilot, lambda: any("⠁" <= character <= "⣿" for character in shown(panel)))
         await pilot.press("x")
         name = f"compare-{first.run_id}-{second.run_id}"[:60]

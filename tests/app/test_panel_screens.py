@@ -25,20 +25,22 @@ def visible(text: str) -> bool:
 async def test_train_shows_the_forecast_and_the_plan(panel_on, shown, until):
     panel = panel_on("training")
     async with panel.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: "largest row to come 900 tok → peak 82.9 GiB, headroom 56.9 GiB" in shown(panel))
-        text = shown(panel)
-        assert "plan mirror-graph: 0.620 s/step · peak 81.6 GiB expected" in text and "risk ✓ LOW" in text
-        assert "epoch 1.86/3" in text and "ran out" not in text
+        expected = ("largest row to come 900 tok → peak 82.9 GiB, headroom 56.9 GiB", "risk ✓ LOW", "epoch 1.86/3",
+                    "plan mirror-graph: 0.620 s/step · peak 81.6 GiB expected")  # fmt: skip
+        await until(pilot, lambda: all(words in shown(panel) for words in expected))
+        assert "ran out" not in shown(panel)
         await pilot.resize_terminal(200, 60)
         await until(pilot, lambda: "not mirror-graph-2048: needs 141.0 of 138.2 GiB" in shown(panel))
-        assert "preflight of 1,024 tok: peak 81.0 GiB measured" in shown(panel) and "CUDA graph" in shown(panel)
+        await until(
+            pilot, lambda: "preflight of 1,024 tok: peak 81.0 GiB measured" in shown(panel) and "CUDA graph" in shown(panel)
+        )
 
 
 async def test_train_says_that_memory_ran_out_and_what_came_of_it(panel_on, shown, until):
     panel = panel_on("recovered")
     async with panel.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "ran out of GPU memory once, after step 108" in shown(panel))
-        assert "plan mirror-graph-recompute" in shown(panel) and "step 251/360" in shown(panel)
+        await until(pilot, lambda: "plan mirror-graph-recompute" in shown(panel) and "step 251/360" in shown(panel))
 
 
 async def test_a_death_shows_its_reason_and_last_lines_and_one_key_shows_more(panel_on, shown, until):
@@ -46,10 +48,11 @@ async def test_a_death_shows_its_reason_and_last_lines_and_one_key_shows_more(pa
     async with panel.run_test(size=SIZE) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: "✗ failed: loss is not finite at step 145" in shown(panel))
-        assert "loss is nan at step 145" in shown(panel) and "e shows the whole log" in shown(panel)
+        await until(pilot, lambda: "loss is nan at step 145" in shown(panel) and "e shows the whole log" in shown(panel))
         await pilot.press("e")
         await until(pilot, lambda: isinstance(panel.screen, LogScreen) and "FloatingPointError" in shown(panel))
-        assert "␛[31m" in shown(panel) and visible(shown(panel))
+        await until(pilot, lambda: "␛[31m" in shown(panel))
+        assert visible(shown(panel))
         await pilot.press("home")
         await until(pilot, lambda: "run 0314-0900-failed-a7f8 created" in shown(panel))
         await pilot.press("b")
@@ -81,7 +84,7 @@ async def test_items_can_be_read_and_searched_while_the_arms_answer(panel_on, sh
     async with panel.run_test(size=SIZE) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: isinstance(panel.focused, RowTable) and "all types" in shown(panel))
-        assert "288/486" in shown(panel) and "format †" in shown(panel)
+        await until(pilot, lambda: "288/486" in shown(panel) and "format †" in shown(panel))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(panel.screen, ItemsScreen) and len(panel.screen.query_one(RowTable).rows) == 486)
         await pilot.press("l")
@@ -128,7 +131,8 @@ async def test_a_megabyte_on_one_line_is_cut_counted_and_inert(panel_on, shown, 
         assert visible(shown(panel))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(panel.screen, ItemScreen) and expected in shown(panel))
-        assert visible(shown(panel)) and "more characters" in panel.screen.query_one("#base").text
+        await until(pilot, lambda: "more characters" in panel.screen.query_one("#base").text)
+        assert visible(shown(panel))
         await pilot.press("y")
         copied = panel_run(panel) / "exports" / "copied.txt"
         await until(pilot, lambda: copied.is_file())

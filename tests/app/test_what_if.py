@@ -66,7 +66,7 @@ async def test_a_threshold_is_tried_by_keys_and_the_recorded_verdict_stays(panel
         await until(pilot, lambda: isinstance(panel.focused, RowTable))
         await pilot.press("w")
         await until(pilot, lambda: isinstance(panel.screen, WhatIfScreen) and isinstance(panel.focused, Input))
-        assert "EXPLORATORY" in shown(panel) and "✗ NO-GO" in shown(panel)
+        await until(pilot, lambda: "EXPLORATORY" in shown(panel) and "✗ NO-GO" in shown(panel))
         await pilot.press("enter")
         await until(pilot, lambda: "change one first" in shown(panel))
         assert not asked
@@ -75,7 +75,7 @@ async def test_a_threshold_is_tried_by_keys_and_the_recorded_verdict_stays(panel
         panel.focused.value = "0.2"
         await pilot.press("enter")
         await until(pilot, lambda: "verdict.alpha was 0.01 and is 0.2" in shown(panel) and panel.focused.id == "found")
-        assert "The recorded one stays: ✗ NO-GO" in shown(panel)
+        await until(pilot, lambda: "The recorded one stays: ✗ NO-GO" in shown(panel))
         await pilot.press("f2")
         await until(pilot, lambda: panel.screen.query_one("#alpha", Input).value == "0.01")
         await pilot.press("escape")
