@@ -2,49 +2,52 @@
 
 The master is one parameter, so that the optimizer, the clipping and a checkpoint deal with one tensor instead of hundreds, and its
 moments mean the same under every compute plan. Where the layers compute in bf16 they hold a copy that is published after each step;
-where they compute in fp32 they hold views of the master itself. Gradients of a micro-step are summed in fp32. Names and order are those of
-an adapter file.
+where they compute in fp32 they hold views of the master itself. Gradients of a micro-step are summed in fp32. Names are those of an adapter
+file; the As of layers that read one input lie beside each other, under every plan, so that one product can serve them.
 """
 
 import math
+from itertools import accumulate, product
 from typing import Any
 
 import torch
 
-from engine.compute.linears import Adapter, frozen_linears
+from engine.compute.linears import frozen_linears
+
+_PARTS = {"lora_A": ("a_ri", "grad_a_ri"), "lora_B": ("b_or", "grad_b_or")}
 
 
 class AdapterBank:
     """Takes over the adapters of a model whose layers are FrozenLinears."""
 
     def __init__(self, model: Any, *, adapter_dtype: torch.dtype) -> None:
-        self._slots: list[tuple[str, int, torch.Size]] = []
-        adapters = [(name, layer.adapter) for name, layer in frozen_linears(model).items() if layer.adapter is not None]
-        tensors = [tensor for _, adapter in adapters for tensor in (adapter.a_ri, adapter.b_or)]
-        start = 0
-        for name, adapter in adapters:
-            for part, tensor in (("lora_A", adapter.a_ri), ("lora_B", adapter.b_or)):
-                self._slots.append((f"{name}.{part}.weight", start, tensor.shape))
-                start += tensor.numel()
-        device = tensors[0].device
-        self.master = torch.nn.Parameter(torch.empty(start, device=device))
+        layers = {name: layer for name, layer in frozen_linears(model).items() if layer.adapter is not None}
+        # a stable sort: by input, then all As, then all Bs
+        places = sorted(product(layers, _PARTS), key=lambda place: (layers[place[0]].stream, place[1]))
+        tensors = [getattr(layers[name].adapter, _PARTS[part][0]) for name, part in places]
+        offsets = accumulate((tensor.numel() for tensor in tensors), initial=0)
+        self._slots = [
+            (f"{name}.{part}.weight", offset, tensor.shape)
+            for (name, part), tensor, offset in zip(places, tensors, offsets, strict=False)
+        ]
+        count, device, same = sum(tensor.numel() for tensor in tensors), tensors[0].device, adapter_dtype == torch.float32
+        self.master = torch.nn.Parameter(torch.empty(count, device=device))
         self.master.grad = torch.zeros_like(self.master)
-        same = adapter_dtype == torch.float32
-        self._compute = self.master.data if same else torch.empty(start, device=device, dtype=adapter_dtype)
-        self._micro = torch.zeros(start, device=device, dtype=adapter_dtype)
+        self._compute = self.master.data if same else torch.empty(count, device=device, dtype=adapter_dtype)
+        self._micro = torch.zeros(count, device=device, dtype=adapter_dtype)
         with torch.no_grad():
             for (_, offset, shape), tensor in zip(self._slots, tensors, strict=True):
                 _view(self.master.data, offset, shape).copy_(tensor)
-        self._bind([adapter for _, adapter in adapters])
+        for (name, part), (_, offset, shape) in zip(places, self._slots, strict=True):
+            tensor, gradient = _PARTS[part]
+            setattr(layers[name].adapter, tensor, _view(self._compute, offset, shape).requires_grad_())
+            setattr(layers[name].adapter, gradient, _view(self._micro, offset, shape))
+        self._joined = list(dict.fromkeys(layer.joined for layer in layers.values() if layer.joined is not None))
+        for joined in self._joined:
+            first = joined.adapters[0]
+            shape = torch.Size((sum(len(adapter.a_ri) for adapter in joined.adapters), first.a_ri.shape[1]))
+            joined.bind(_spread(first.a_ri, shape).requires_grad_(), _spread(first.grad_a_ri, shape))
         self.publish()
-
-    def _bind(self, adapters: list[Adapter]) -> None:
-        slots = iter(self._slots)
-        for adapter in adapters:
-            for tensor, gradient in (("a_ri", "grad_a_ri"), ("b_or", "grad_b_or")):
-                _, offset, shape = next(slots)
-                setattr(adapter, tensor, _view(self._compute, offset, shape).requires_grad_())
-                setattr(adapter, gradient, _view(self._micro, offset, shape))
 
     @property
     def parameters(self) -> int:
@@ -65,6 +68,8 @@ class AdapterBank:
         """Give the layers what the master holds now."""
         if self._compute.data_ptr() != self.master.data_ptr():
             self._compute.copy_(self.master.data)
+        for joined in self._joined:
+            joined.publish()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """fp32 copies on the CPU by their names in an adapter file."""
@@ -88,6 +93,12 @@ class AdapterBank:
             for name, offset, shape in self._slots:
                 _view(self.master.data, offset, shape).copy_(tensors[name])
         self.publish()
+
+
+def _spread(first: torch.Tensor | None, shape: torch.Size) -> torch.Tensor:
+    """The tensor of that shape that begins where `first`, a view of a flat one, does."""
+    assert first is not None
+    return first.detach().as_strided(shape, (shape[1], 1))
 
 
 def _view(flat: torch.Tensor, offset: int, shape: torch.Size) -> torch.Tensor:

@@ -9,6 +9,7 @@ Shapes, as suffixes: b rows, h query heads, k key/value heads, g query heads of 
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ except ImportError:
     varlen_attn = None
 
 NAME = "sluice"
+WEIGH = "sluice_attention_weights"
+"""Attribute of an attention module: what it is to use in the place of `attention_weights`."""
 _FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 
 
@@ -47,7 +50,8 @@ def attend(
     if lengths is not None:
         return _segments(query_bhtd, key_bksd, value_bksd, lengths, int(more["max_length_q"]), scaling), None
     if query_bhtd.shape[2] == 1 and attention_mask is not None:
-        return _one_token(query_bhtd, key_bksd, value_bksd, attention_mask, scaling), None
+        weigh = getattr(module, WEIGH, attention_weights)
+        return _one_token(query_bhtd, key_bksd, value_bksd, attention_mask, scaling, weigh), None
     groups = query_bhtd.shape[1] // key_bksd.shape[1]
     key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key_bksd, value_bksd))
     out = functional.scaled_dot_product_attention(
@@ -56,14 +60,19 @@ def attend(
     return out.transpose(1, 2).contiguous(), None
 
 
+def attention_weights(scores_bkgs: torch.Tensor, mask_b11s: torch.Tensor, scaling: float) -> torch.Tensor:
+    """softmax over what may be seen, in fp32, back in the dtype of the scores."""
+    return (scores_bkgs.float() * scaling).masked_fill(~mask_b11s, float("-inf")).softmax(dim=-1).to(scores_bkgs.dtype)
+
+
 def _one_token(
-    query_bh1d: torch.Tensor, key_bksd: torch.Tensor, value_bksd: torch.Tensor, mask_b11s: torch.Tensor, scaling: float | None
-) -> torch.Tensor:
+    query_bh1d: torch.Tensor, key_bksd: torch.Tensor, value_bksd: torch.Tensor, mask_b11s: torch.Tensor, scaling: float | None,
+    weigh: Callable[..., torch.Tensor],
+) -> torch.Tensor:  # fmt: skip
     rows, heads, _, width = query_bh1d.shape
     key_heads = key_bksd.shape[1]
     query_bkgd = query_bh1d.reshape(rows, key_heads, heads // key_heads, width)
-    scores_bkgs = torch.matmul(query_bkgd, key_bksd.transpose(2, 3)).float() * (scaling or width**-0.5)
-    weights_bkgs = scores_bkgs.masked_fill(~mask_b11s, float("-inf")).softmax(dim=-1).to(value_bksd.dtype)
+    weights_bkgs = weigh(torch.matmul(query_bkgd, key_bksd.transpose(2, 3)), mask_b11s, scaling or width**-0.5)
     return torch.matmul(weights_bkgs, value_bksd).reshape(rows, 1, heads, width)
 
 
@@ -72,7 +81,10 @@ def _segments(
     scaling: float | None,
 ) -> torch.Tensor:  # fmt: skip
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query_bhtd, key_bksd, value_bksd))
-    out: torch.Tensor = varlen_attn(query, key, value, lengths, lengths, longest, longest, **_segment_options(scaling))
+    # the values are kept for the backward pass: as a slice of a joined product they would keep queries and keys too
+    out: torch.Tensor = varlen_attn(
+        query, key, value.contiguous(), lengths, lengths, longest, longest, **_segment_options(scaling)
+    )
     return out.unsqueeze(0)
 
 

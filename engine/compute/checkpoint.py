@@ -25,7 +25,7 @@ from engine.compute.lora import ADAPTER_FILE, adapter_bytes
 from engine.protocol.plans import ComputePlan
 from engine.store.atomic import atomic_folder, sweep
 
-_FORMAT = 2
+_FORMAT = 3
 _NAME = re.compile(r"^step-(\d+)$")
 _MANIFEST, _STATE, _OPTIMIZER, _BEST = "checkpoint.json", "trainer_state.json", "optimizer.pt", "best_adapter.safetensors"
 _DAMAGED = (

@@ -49,3 +49,12 @@ def test_what_a_layer_keeps_is_what_the_planner_counts(adapters: Any) -> None:
     )
     measured = (kept_bytes(3, plan) - kept_bytes(2, plan)) / TOKENS
     assert saved_bytes(shape, plan) == pytest.approx(measured, rel=0.02)
+
+
+def test_a_joined_layer_keeps_no_more_than_its_layers_alone() -> None:
+    """But for queries and keys before their rotation, which the attention by segments lets go and the CPU's does not."""
+    alone, joined = (
+        ComputePlan(row_tokens=TOKENS, adapter_dtype="bfloat16", attention="varlen", mirrored_layers=n) for n in (0, 9)
+    )
+    extra = ((kept_bytes(3, joined) - kept_bytes(2, joined)) - (kept_bytes(3, alone) - kept_bytes(2, alone))) / TOKENS
+    assert extra <= 2 * (SIZES["hidden_size"] + SIZES["hidden_size"] // 2)

@@ -42,10 +42,11 @@ def static_bytes(shape: ModelShape, plan: ComputePlan, *, optimizer: str = "adam
 
 
 def weight_bytes(shape: ModelShape, mirrored_layers: int, *, element_bytes: int = BF16_BYTES) -> int:
-    """The frozen model: nf4 layers, mirrored (or never quantised) layers, embeddings and output head."""
+    """The frozen model: nf4 layers, mirrored (or never quantised) layers with what stands beside the joined ones, embeddings and output head."""
     plain = mirrored_layers if shape.quantized else shape.layers
     layers = plain * element_bytes + (shape.layers - plain) * NF4_BYTES
-    return int(shape.layer_parameters * layers) + shape.embedding_parameters * element_bytes
+    joined = mirrored_layers * shape.joined_parameters
+    return int(shape.layer_parameters * layers) + (joined + shape.embedding_parameters) * element_bytes
 
 
 def saved_bytes(shape: ModelShape, plan: ComputePlan, *, element_bytes: int = BF16_BYTES) -> int:

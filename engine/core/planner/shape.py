@@ -12,6 +12,8 @@ import msgspec
 from engine.protocol.config import Config
 
 KNOWN_MODELS = ("llama", "mistral", "qwen2", "qwen3")
+SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Linear layers of a decoder layer that read one input: mirrored, they are one product."""
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
@@ -104,6 +106,15 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
     def largest_linear(self) -> int:
         """Weights of the largest linear layer of a decoder layer."""
         return max(inputs * outputs for inputs, outputs in self.linears.values())
+
+    @property
+    def joined_parameters(self) -> int:
+        """Of one mirrored decoder layer: the Bs of adapted layers that read one input, held once more beside their joined weights."""
+        found = 0
+        for siblings in SHARED_INPUTS:
+            adapted = sum(name in self.lora_targets for name in siblings)
+            found += adapted * self.lora_rank * sum(self.linears[name][1] for name in siblings)
+        return found
 
     @property
     def adapter_parameters(self) -> int:
