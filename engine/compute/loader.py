@@ -33,6 +33,7 @@ from engine.compute.memory import memory_now
 from engine.compute.provenance import git_sha, hash_files, source_sha256
 from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, keep_quantized
 from engine.compute.sentinels import SENTINELS, run_sentinel
+from engine.core.planner import ModelShape, run_bytes
 from engine.core.prompt import prompt_text
 from engine.data.model_folder import ModelFolder, open_model_folder
 from engine.protocol.config import Config
@@ -148,9 +149,14 @@ def _load_model(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
     model = _prepared(_from_folder(folder.path, folder.weight_bytes, device, dtype, emit, **wanted), dtype)
-    if copy is not None and (problem := keep_quantized(model, copy)):
+    if copy is not None and (problem := keep_quantized(model, copy, leave_bytes=_run_bytes(model, config))):
         emit(Warned(text=f"the quantised weights are not kept for the next start: {problem}"))
     return model
+
+
+def _run_bytes(model: Any, config: Config) -> int:
+    """The room that the run itself needs on the disk."""
+    return run_bytes(ModelShape.of_run(model.config.to_dict(), config), keep_checkpoints=config.train.keep_checkpoints)
 
 
 def _from_folder(path: Path, weight_bytes: int, device: torch.device, dtype: torch.dtype, emit: Emit, **wanted: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from engine.compute.libraries import versions
+from engine.core.planner import COPY_ROOM
 from engine.protocol.errors import DiskFullError
 from engine.protocol.provenance import FileHash
 from engine.protocol.runs import workspace
@@ -19,8 +20,6 @@ from engine.store.hashes import digest
 
 LEAST_BYTES = 1 << 30
 """Smaller models are quantised faster than their copy is looked for."""
-
-_ROOM = 1.2
 
 
 def cached_weights(files: tuple[FileHash, ...], dtype: torch.dtype) -> Path:
@@ -32,14 +31,14 @@ def cached_weights(files: tuple[FileHash, ...], dtype: torch.dtype) -> Path:
     return workspace() / "cache" / "nf4" / digest(decides)[:32]
 
 
-def keep_quantized(model: Any, path: Path) -> str:
-    """Write the quantised model as a checkpoint of its own; returns why it was not kept, "" where it was."""
+def keep_quantized(model: Any, path: Path, *, leave_bytes: int) -> str:
+    """Write the quantised model as a checkpoint of its own where `leave_bytes` stay free besides; returns why it was not kept, "" where it was."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         free = shutil.disk_usage(path.parent).free
-        if free < _ROOM * size:
-            return f"{free / 2**30:.1f} GiB are free and {_ROOM * size / 2**30:.1f} wanted"
+        if free < (wanted := COPY_ROOM * size + leave_bytes):
+            return f"{free / 2**30:.1f} GiB are free and {wanted / 2**30:.1f} wanted, checkpoints and records included"
         with atomic_folder(path) as folder:
             model.save_pretrained(folder, max_shard_size="4GB")
     except (DiskFullError, OSError, ValueError, RuntimeError, NotImplementedError) as error:

@@ -1,19 +1,27 @@
-"""What the driver says of the GPUs, through nvidia-smi: no GPU library is loaded and no context is made.
+"""What the driver says of the GPUs, through nvidia-smi or, for a torch that was built for ROCm, through amdgpu's files: no GPU library is
+loaded and no context is made.
 
 It refuses to guess: what cannot be asked is no GPU, and what the driver does not tell is not known.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Final
+
+from engine.core.planner.device import DeviceKind
 
 _PROGRAM: Final = "nvidia-smi"
 _FACTS: Final = ("name,memory.total,memory.free,index,uuid,compute_cap", "name,memory.total,memory.free,index,uuid")
 """What is asked for; a driver too old for the first list refuses it whole, so the second follows."""
 _TIMEOUT_S: Final = 20
+_AMD_CARDS: Final = Path("/sys/class/drm")
+_AMD_VENDOR: Final = "0x1002"
 _LEAST_BF16: Final = 8.0
 """The compute capability from which on a card has bfloat16 (Ampere)."""
 
@@ -28,6 +36,7 @@ class DriverGpu:
     index: str = ""
     uuid: str = ""
     compute_capability: float | None = None
+    kind: DeviceKind = "cuda"
 
     @property
     def bf16(self) -> bool | None:
@@ -36,15 +45,45 @@ class DriverGpu:
 
 
 def driver_gpus() -> list[DriverGpu]:
-    """The GPUs that this process may use by CUDA_VISIBLE_DEVICES, in that order; empty where there is none."""
+    """The GPUs that this process may use by CUDA_VISIBLE_DEVICES (or HIP_VISIBLE_DEVICES), in that order; empty where there is none."""
+    rocm = _torch_is_for_rocm()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named in ("", "-1") or shutil.which(_PROGRAM) is None:
+    named = os.environ.get("HIP_VISIBLE_DEVICES", named) if rocm else named
+    if named in ("", "-1"):
         return []
-    gpus = [_gpu(line) for line in _asked().splitlines() if line.strip()]
+    gpus = _amd_gpus() if rocm else [_gpu(line) for line in _asked().splitlines() if line.strip()]
     return gpus if named is None else _chosen(gpus, named.split(","))
 
 
+def _torch_is_for_rocm() -> bool:
+    """By its version alone: another torch would not use an AMD card that is there."""
+    try:
+        return "+rocm" in version("torch")
+    except PackageNotFoundError:
+        return False
+
+
+def _amd_gpus() -> list[DriverGpu]:
+    """The cards of the amdgpu driver, in the order of their numbers."""
+    found: list[DriverGpu] = []
+    for card in sorted(_AMD_CARDS.glob("card*"), key=lambda path: (len(path.name), path.name)):
+        if re.fullmatch(r"card\d+", card.name) and _read(card, "vendor") == _AMD_VENDOR:
+            total, used = (_bytes(_read(card, f"mem_info_vram_{what}")) for what in ("total", "used"))
+            name = _read(card, "product_name") or "AMD GPU"
+            found.append(DriverGpu(name, total, max(0, total - used), str(len(found)), kind="rocm"))
+    return found
+
+
+def _read(card: Path, name: str) -> str:
+    try:
+        return (card / "device" / name).read_text("utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def _asked() -> str:
+    if shutil.which(_PROGRAM) is None:
+        return ""
     for facts in _FACTS:
         command = [_PROGRAM, f"--query-gpu={facts}", "--format=csv,noheader,nounits"]
         try:
@@ -77,7 +116,11 @@ def _gpu(line: str) -> DriverGpu:
 
 
 def _mebibytes(text: str) -> int:
-    return int(text) << 20 if text.isdecimal() else 0
+    return _bytes(text) << 20
+
+
+def _bytes(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 def _number(text: str) -> float | None:

@@ -102,8 +102,9 @@ def device_of_run(config: Config, *, vram_bytes: int | None = None, card: str = 
     gpus = [gpu for gpu in driver_gpus() if gpu.total_bytes] if config.engine.device != "cpu" else []
     if gpus:
         return gpu_figures(
-            total_bytes=gpus[0].total_bytes, free_bytes=gpus[0].free_bytes - CONTEXT_BYTES, name=card or gpus[0].name
-        )
+            total_bytes=gpus[0].total_bytes, free_bytes=gpus[0].free_bytes - CONTEXT_BYTES, name=card or gpus[0].name,
+            kind=gpus[0].kind,
+        )  # fmt: skip
     page = os.sysconf("SC_PAGE_SIZE")
     return cpu_figures(total_bytes=page * os.sysconf("SC_PHYS_PAGES"), free_bytes=page * os.sysconf("SC_AVPHYS_PAGES"))
 

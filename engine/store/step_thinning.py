@@ -1,4 +1,4 @@
-"""Thinning of step events for the journal: at most two a second, the last before anything else kept, the left-out counted.
+"""Thinning of step events for the journal: fewer than two a second, the last before anything else kept, the left-out counted.
 
 It refuses to touch any other event, and to reorder: a held step always comes before the event that follows it.
 """
@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from engine.protocol import events as ev
 
-LEAST_S = 0.5
+LEAST_S = 0.55
+"""Seconds between two steps that are kept: a day of them, 630 bytes each on a GPU, is 99 MB."""
+
 _TELLING = (ev.WorkerExited, ev.StageFinished, ev.CheckpointWritten)
 
 

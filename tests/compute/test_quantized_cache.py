@@ -1,5 +1,6 @@
 """The quantised copy of a model: the same weights to the bit, keyed by what decides them, and never needed."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,23 @@ def test_a_damaged_copy_is_told_and_made_again(tiny_model_folder: Path) -> None:
 
 
 def test_without_room_the_models_own_files_serve(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantized_cache, "_ROOM", 1e12)
+    monkeypatch.setattr(quantized_cache, "COPY_ROOM", 1e12)
     told: list[Event] = []
     load(tiny_model_folder, told)
     assert copies() == []
     assert [event.text.startswith("the quantised weights are not kept") for event in told if isinstance(event, Warned)] == [True]
+
+
+def test_the_room_of_checkpoints_and_records_is_left_alone(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(tiny_model_folder, [], cache_quantized=False).model
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    path = tiny_model_folder.parent / "copy"
+    free = 1000 + int(quantized_cache.COPY_ROOM * size)
+    monkeypatch.setattr(quantized_cache.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(free, 0, free))  # type: ignore[attr-defined]
+    assert "checkpoints and records included" in quantized_cache.keep_quantized(model, path, leave_bytes=1001)
+    assert not path.exists()
+    assert quantized_cache.keep_quantized(model, path, leave_bytes=900) == ""
+    shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("settings", [{"cache_quantized": False}, {"quantization": "none"}])

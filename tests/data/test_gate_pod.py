@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
+from engine.data import driver
 from engine.data.driver import driver_gpus
 from engine.data.gate_families import pod
-from engine.protocol.config import EngineTable, EvalTable, ModelTable, PlanTable
+from engine.data.run_plan import device_of_run
+from engine.protocol.config import Config, EngineTable, EvalTable, ModelTable, PlanTable
 from tests.data.dataset import ASSETS
 
 CPU = {"engine": EngineTable(device="cpu")}
@@ -102,6 +104,68 @@ def test_only_the_cards_that_the_process_may_use_are_shown(cards, monkeypatch, v
     cards(H200, T4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert [gpu.name for gpu in driver_gpus()] == names
+
+
+@pytest.fixture
+def amd(tmp_path, monkeypatch):
+    """Makes the files of the amdgpu driver for cards of so many bytes (total, used), beside a display's connector and another maker's card."""
+    folder = tmp_path / "drm"
+    monkeypatch.setattr(driver, "_AMD_CARDS", folder)
+    monkeypatch.setattr(driver, "version", lambda package: "2.13.0+rocm7.0")
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+
+    def show(*cards):
+        shutil.rmtree(folder, ignore_errors=True)
+        for number, facts in enumerate([{"vendor": "0x10de"}, *cards]):
+            files = folder / f"card{number}" / "device"
+            files.mkdir(parents=True)
+            for name, text in {"vendor": "0x1002", **facts}.items():
+                (files / name).write_text(f"{text}\n")
+        (folder / "card1-DP-1" / "device").mkdir(parents=True)
+
+    return show
+
+
+MI300X = {"mem_info_vram_total": 192 << 30, "mem_info_vram_used": 2 << 30, "product_name": "AMD Instinct MI300X"}
+
+
+def test_an_amd_card_is_seen_where_torch_is_built_for_it(small, amd, monkeypatch):
+    amd(MI300X)
+    gate = small.check(**CUDA)["pod"]
+    assert (gate.status, gate.severity) == ("pass", "hard"), gate.reason
+    assert gate.measured.startswith("AMD Instinct MI300X, 190.0 GiB of 192.0 GiB free")
+    assert "whether the card has bf16" in gate.reason
+    assert device_of_run(Config()).kind == "rocm"
+    monkeypatch.setattr(driver, "version", lambda package: "2.13.0+cpu")
+    assert driver_gpus() == [] and small.check(engine=EngineTable(device="auto"))["pod"].severity == "advisory"
+
+
+def test_what_amdgpu_does_not_tell_is_said_and_its_cards_are_chosen_by_number(small, amd, monkeypatch):
+    amd(MI300X, {}, {**MI300X, "product_name": "third"})
+    assert [(gpu.name, gpu.total_bytes) for gpu in driver_gpus()] == [
+        ("AMD Instinct MI300X", 192 << 30), ("AMD GPU", 0), ("third", 192 << 30)
+    ]  # fmt: skip
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "2,1")
+    assert [gpu.name for gpu in driver_gpus()] == ["third", "AMD GPU"]
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
+    gate = small.check(**CUDA)["pod"]
+    assert gate.status == "pass" and "the card's memory the driver does not tell" in gate.reason
+
+
+def test_a_quantised_copy_without_room_is_a_note_and_no_fault(small, cards, monkeypatch):
+    cards(H200)
+    monkeypatch.setattr(pod, "quantised_copy_bytes", lambda shape: 17 << 30)
+    monkeypatch.setattr(pod, "_free_bytes", lambda root: 20 << 30)
+    gate = small.check(**CUDA)["pod"]
+    assert gate.status == "pass" and "the quantised weights (17.0 GiB) have no room there besides" in gate.reason
+    monkeypatch.setattr(pod, "_free_bytes", lambda root: 40 << 30)
+    assert "have no room" not in small.check(**CUDA)["pod"].reason
+    monkeypatch.setattr(pod, "_free_bytes", lambda root: 20 << 30)
+    assert "have no room" not in small.check(**CPU)["pod"].reason
+    kept = ModelTable(path=str(ASSETS / "model"), cache_quantized=False)
+    assert "have no room" not in small.check(**CUDA, model=kept)["pod"].reason
 
 
 def test_a_workspace_that_goes_with_the_pod_is_said(small, cards, monkeypatch):

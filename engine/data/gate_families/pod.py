@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.core.planner import ModelShape
+from engine.core.planner import COPY_ROOM, ModelShape, quantised_copy_bytes, run_bytes
 from engine.data.driver import DriverGpu, driver_gpus
 from engine.data.inputs import Inputs
 from engine.data.model_folder import read_model_config
@@ -20,10 +20,6 @@ from engine.protocol.durability import warning
 from engine.protocol.errors import ConfigError, InputError, ModelError
 from engine.protocol.gates import GateResult, Status
 from engine.protocol.runs import workspace
-
-_SPARE_BYTES = 2**30
-_BYTES_PER_TRAINED_PARAMETER = 12
-"""Adapter weights and both Adam moments, each in fp32."""
 
 
 @dataclass
@@ -44,7 +40,7 @@ def pod(inputs: Inputs) -> GateResult:
     root, looked = workspace(), _Looked()
     device, gpus = inputs.config.engine.device, driver_gpus() if inputs.config.engine.device != "cpu" else []
     on_gpu = device == "cuda" or (device == "auto" and bool(gpus))
-    disk = _look_at_disk(inputs, root, looked)
+    disk = _look_at_disk(inputs, root, looked, on_gpu=on_gpu)
     place, threshold = "CPU" if not on_gpu else "no GPU", ""
     if gpus:
         place, threshold = _look_at_gpu(inputs, gpus[0], looked)
@@ -59,7 +55,7 @@ def pod(inputs: Inputs) -> GateResult:
     )  # fmt: skip
 
 
-def _look_at_disk(inputs: Inputs, root: Path, looked: _Looked) -> str:
+def _look_at_disk(inputs: Inputs, root: Path, looked: _Looked, *, on_gpu: bool) -> str:
     """Room and permission below `root`; what is free, for people."""
     free, needed = _free_bytes(root), needed_bytes(inputs)
     if fault := _write_fault(root):
@@ -69,6 +65,10 @@ def _look_at_disk(inputs: Inputs, root: Path, looked: _Looked) -> str:
         return "?"
     if free < needed:
         looked.faults.append(f"{root} has {_gib(free)} free, checkpoints and records may take {_gib(needed)}; free some")
+    elif on_gpu and (copy := _copy_bytes(inputs)) and free < needed + COPY_ROOM * copy:
+        looked.notes.append(
+            f"the quantised weights ({_gib(copy)}) have no room there besides: unless they are kept already, each start makes them anew"
+        )
     return _gib(free)
 
 
@@ -125,12 +125,25 @@ def _shortages(plan: RunPlan) -> Iterator[str]:
 
 
 def needed_bytes(inputs: Inputs) -> int:
-    """Disk that the checkpoints kept, the one being written and the adapter take, by the shapes in the model's config.json."""
+    """Disk that the run takes, by the shapes in the model's config.json."""
     try:
-        parameters = ModelShape.of_run(read_model_config(inputs.config.model.path), inputs.config).adapter_parameters
+        shape = ModelShape.of_run(read_model_config(inputs.config.model.path), inputs.config)
     except ModelError:
-        parameters = 0
-    return _SPARE_BYTES + _BYTES_PER_TRAINED_PARAMETER * parameters * (inputs.config.train.keep_checkpoints + 2)
+        shape = ModelShape()
+    return run_bytes(shape, keep_checkpoints=inputs.config.train.keep_checkpoints)
+
+
+def _copy_bytes(inputs: Inputs) -> int:
+    """What a quantised copy of the model would take in the workspace; 0 where none is made."""
+    model = inputs.config.model
+    if model.quantization != "nf4" or not model.cache_quantized:
+        return 0
+    try:
+        config = read_model_config(model.path)
+    except ModelError:
+        return 0
+    shape = ModelShape.of_run(config, inputs.config)
+    return 0 if config.get("quantization_config") or shape.unknown else quantised_copy_bytes(shape)
 
 
 def _gib(count: int) -> str:
