@@ -1,6 +1,6 @@
 """The reference model of the speed measurements: a Qwen2.5 shape with random weights, already in nf4.
 
-    python reference_model.py OUT [--shape 32b|14b|7b]
+    python reference_model.py OUT [--shape 32b|14b|7b] [--weights nf4|bf16]
 
 Needs one CUDA GPU, torch, transformers, bitsandbytes, safetensors. Each weight is drawn on the GPU, quantised (nf4, double
 quantization) and written in the form that `from_pretrained` reads back. 32b: 18 GB on disk, about 30 s on an H200. Speed does
@@ -45,7 +45,7 @@ VOCAB = 152_064
 SHARD_BYTES = 4_000_000_000
 
 
-def quantised_model(shape: str) -> tuple[Qwen2ForCausalLM, Qwen2Config]:
+def quantised_model(shape: str, *, nf4: bool = True) -> tuple[Qwen2ForCausalLM, Qwen2Config]:
     config = Qwen2Config(
         vocab_size=VOCAB,
         max_position_embeddings=32768,
@@ -60,13 +60,14 @@ def quantised_model(shape: str) -> tuple[Qwen2ForCausalLM, Qwen2Config]:
     model = model.to(torch.bfloat16)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) and name != "lm_head":
+            if nf4 and isinstance(child, nn.Linear) and name != "lm_head":
                 setattr(parent, name, nf4_linear(child))
     for path, parameter in list(model.named_parameters()):
         if parameter.device.type == "meta":
             *parents, last = path.split(".")
             owner = model.get_submodule(".".join(parents))
             value = torch.ones(parameter.shape) if "norm" in path else torch.randn(parameter.shape, device="cuda") * 0.02
+            value = torch.zeros(parameter.shape) if path.endswith(".bias") else value
             setattr(owner, last, nn.Parameter(value.to("cuda", torch.bfloat16), requires_grad=False))
     return model, config
 
@@ -103,10 +104,9 @@ def write(model: Qwen2ForCausalLM, config: Qwen2Config, out: Path) -> None:
             index.update(dict.fromkeys(shard, file))
             shard, size = {}, 0
     (out / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    described = config.to_dict() | {
-        "architectures": ["Qwen2ForCausalLM"],
-        "dtype": "bfloat16",
-        "quantization_config": {
+    described = config.to_dict() | {"architectures": ["Qwen2ForCausalLM"], "dtype": "bfloat16"}
+    if any(isinstance(module, bnb.nn.Linear4bit) for module in model.modules()):
+        described["quantization_config"] = {
             "quant_method": "bitsandbytes",
             "load_in_4bit": True,
             "load_in_8bit": False,
@@ -115,8 +115,7 @@ def write(model: Qwen2ForCausalLM, config: Qwen2Config, out: Path) -> None:
             "bnb_4bit_compute_dtype": "bfloat16",
             "bnb_4bit_quant_storage": "uint8",
             "llm_int8_skip_modules": ["lm_head"],
-        },
-    }
+        }
     (out / "config.json").write_text(json.dumps(described))
     (out / "generation_config.json").write_text(json.dumps({"eos_token_id": 3, "pad_token_id": 1}))
     words = {"<unk>": 0, "<pad>": 1, "<bos>": 2, "<eos>": 3} | {f"t{i}": i for i in range(4, VOCAB)}
@@ -131,6 +130,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--shape", choices=SHAPES, default="32b")
+    parser.add_argument("--weights", choices=("nf4", "bf16"), default="nf4")
     arguments = parser.parse_args()
-    write(*quantised_model(arguments.shape), arguments.out)
+    write(*quantised_model(arguments.shape, nf4=arguments.weights == "nf4"), arguments.out)
     print(f"wrote {arguments.shape} to {arguments.out}")

@@ -1,10 +1,10 @@
 """Speed of training and decoding on one GPU, on the reference work: the shape of Qwen2.5-32B, random weights, nf4, Stage-1-like lengths.
 
-    PYTHONPATH=. python tests/bench/train_gpu.py [--shape 32b] [--parts b8,packed,dropout,decode] [--mirror N]
+    PYTHONPATH=. python tests/bench/train_gpu.py [--shape 32b] [--parts b8,packed,dropout,decode,widths,profile] [--mirror N]
     PYTHONPATH=. python tests/bench/train_gpu.py --planned 8 [--gib 46]      # batches of 8 (or 57) under the plan that the planner takes
 
 One JSON line a figure: seconds an optimizer step (everything in it), tokens a second, the share of the measured matrix ceiling, predicted
-and measured peak. A benchmark, not a test: nothing is asserted. The peers are timed by `peers_gpu.py` on the same machine.
+and measured peak; `widths` times one row of each width, `profile` names the kernels of a step and of a decoded token. A benchmark, not a test: nothing is asserted. The peers are timed by `peers_gpu.py` on the same machine.
 """
 
 import argparse
@@ -13,6 +13,8 @@ import gc
 import json
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ from engine.compute.optimizers import build_optimizer
 from engine.compute.planned_model import PlannedModel, carry_out
 from engine.compute.planning import device_figures
 from engine.core.masking import Example
-from engine.core.packing import EpochPlan, plan_epoch
+from engine.core.packing import EpochPlan, StepPlan, plan_epoch, plan_rows
 from engine.core.planner import ModelShape, Workload, candidates, choose
 from engine.protocol.config import Config, TrainTable
 from engine.protocol.plans import ComputePlan
@@ -141,14 +143,11 @@ class Bench:
             torch.cuda.synchronize()
             began = time.perf_counter()
             following = epoch.steps[number].rows[0] if number < len(epoch.steps) else None
-            loss = gradients.of(step, examples, number, following)
-            norm = torch.nn.utils.clip_grad_norm_([self.bank.master], 1.0)
-            losses.append(torch.stack([loss, norm]).tolist()[0])
-            self.optimizer.step()
-            self.bank.zero_grad()
-            self.bank.publish()
+            losses.append(self.step(gradients, step, examples, number, following))
             torch.cuda.synchronize()
             times.append(time.perf_counter() - began)
+        if name == "profile":
+            by_kernel(name, 1, partial(self.step, gradients, epoch.steps[0], examples, 1, None))
         seconds, tokens = statistics.median(times[4:]), statistics.mean(step.tokens for step in epoch.steps[4:])
         report(part=name, dropout=dropout, step_s=round(seconds, 4), tokens_a_step=round(tokens), tokens_s=round(tokens / seconds),
                fraction=round(tokens / seconds * 4 * self.linear_parameters / ceiling / 1e12, 3), captured_s=round(captured, 1),
@@ -159,13 +158,54 @@ class Bench:
         gc.collect()
         torch.cuda.empty_cache()
 
-    def decoding(self, batch: int, prompt: int, tokens: int) -> None:
+    def step(self, gradients: BatchGradients, step: StepPlan, examples: list[Example], number: int, following: Any) -> float:
+        """All that training does in one step; the loss."""
+        loss = gradients.of(step, examples, number, following)
+        norm = torch.nn.utils.clip_grad_norm_([self.bank.master], 1.0)
+        found: float = torch.stack([loss, norm]).tolist()[0]
+        self.optimizer.step()
+        self.bank.zero_grad()
+        self.bank.publish()
+        return found
+
+    def widths(self, widths: tuple[int, ...]) -> None:
+        """Seconds of a step of one full row, for each width."""
+        self.model.train()
+        generator = torch.Generator().manual_seed(5)
+        examples, steps = [], []
+        for width in widths:
+            ids = torch.randint(10, 150_000, (width // 8 * 8,), generator=generator).view(8, -1).tolist()
+            steps.append(
+                StepPlan(
+                    plan_rows(
+                        range(len(examples), len(examples) + 8), [*examples, *(Example(tuple(row), 20) for row in ids)], width
+                    )
+                )
+            )
+            examples += [Example(tuple(row), 20) for row in ids]
+        gradients = BatchGradients(self.planned, self.bank, device=DEVICE, pad_id=1, seed=0)
+        gradients.capture([row for step in steps for row in step.rows], 512, lambda event: report(event=str(event)))
+        for width, step in zip(widths, steps, strict=True):
+            seconds = []
+            for number in range(1, 9):
+                torch.cuda.synchronize()
+                began = time.perf_counter()
+                self.step(gradients, step, examples, number, None)
+                torch.cuda.synchronize()
+                seconds.append(time.perf_counter() - began)
+            report(part="width", width=width, step_s=round(statistics.median(seconds[2:]), 4))
+
+    def decoding(self, batch: int, prompt: int, tokens: int, *, profiled: bool = False) -> None:
         self.model.eval()
         prompts = torch.randint(10, 150_000, (batch, prompt), generator=torch.Generator().manual_seed(3)).tolist()
         for adapter in (True, False):
             self.planned.switches.adapters_on = adapter
             decoder = Decoder(self.model, pad_id=1, graphs=True)
             decoder.decode(prompts, end_id=-1, max_new_tokens=4, state=adapter)
+            if profiled:
+                decode = partial(decoder.decode, prompts, end_id=-1, max_new_tokens=tokens, state=adapter)
+                by_kernel(f"decode, adapter {adapter}", tokens, decode)
+                continue
             seconds = []
             for count in (tokens, 2 * tokens):
                 decoder.decode(prompts, end_id=-1, max_new_tokens=count, state=adapter)
@@ -178,6 +218,28 @@ class Bench:
             report(part="decode", adapter=adapter, batch=batch, ms=round(each * 1e3, 1), tokens_s=round(batch / each),
                    whole_s=[round(s, 2) for s in seconds], peak_gib=gib(torch.cuda.max_memory_allocated()))  # fmt: skip
         self.planned.switches.adapters_on = True
+
+
+def by_kernel(name: str, times: int, work: Callable[[], object]) -> None:
+    """Milliseconds and launches of each kernel, the dearest first; `times` is how often the unit of work is done."""
+    work()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiled:
+        began = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - began
+    kernels = sorted(profiled.key_averages(), key=lambda kernel: -kernel.self_device_time_total)
+    busy = sum(kernel.self_device_time_total for kernel in kernels)
+    report(part=name, whole_ms=round(seconds / times * 1e3, 2), busy_ms=round(busy / times / 1e3, 2),
+           launches=round(sum(kernel.count for kernel in kernels) / times))  # fmt: skip
+    for kernel in kernels[:40]:
+        report(
+            part=name,
+            ms=round(kernel.self_device_time_total / times / 1e3, 3),
+            launches=round(kernel.count / times, 1),
+            kernel=kernel.key[:110],
+        )
 
 
 def frozen_linears_of(base: Any) -> list[Any]:
@@ -229,6 +291,14 @@ def main() -> None:
                            widths=tuple(w for w in (576, 1024, 2048, 4096, arguments.row) if w <= arguments.row), dropout=0.0, steps=8, ceiling=ceiling)  # fmt: skip
         elif part == "decode":
             bench.decoding(64, 32, 32)
+        elif part == "widths":
+            bench.widths(tuple(range(320, 897, 32)))
+        elif part == "profile":
+            bench.training(
+                "profile", batch_examples=8, row_tokens=1024, widths=(576, 1024), dropout=0.0, steps=2, ceiling=ceiling
+            )
+            bench.training("profile", batch_examples=57, row_tokens=4096, widths=(4096,), dropout=0.0, steps=2, ceiling=ceiling)
+            bench.decoding(64, 32, 32, profiled=True)
 
 
 if __name__ == "__main__":

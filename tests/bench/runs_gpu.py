@@ -1,0 +1,268 @@
+"""Whole runs on a GPU whose point is not their speed: what is learnt under each plan, memory that runs out, resuming to the bit, loading.
+
+    PYTHONPATH=. python tests/bench/runs_gpu.py OUT [--parts learning,exact,capped,crowded,loading] [--shape 7b]
+
+- learning: the demo's job (a small real model) under the plain plan, the planner's own, and the planner's with another seed for scale.
+- exact: the same with engine.deterministic, undisturbed and stopped half-way and resumed; without it for the price.
+- capped: a worker whose allocator may have no more than it has, from a step on; the next worker plans again.
+- crowded: another process takes most of the memory between the plan and the preflight.
+- loading: a bf16 checkpoint quantised to nf4 by the first worker, read from the kept copy by the second.
+
+One JSON line a figure. The last three use a model of `--shape` with random weights, made under OUT.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_job import report, write_config, write_data
+
+ROOT = Path(__file__).parents[2]
+SABOTAGED = ROOT / "tests" / "endtoend" / "sabotaged.py"
+PLAIN = {
+    "plan.checkpointing": '"none"', "plan.mirror": '"none"', "plan.compile": '"off"', "plan.graph": '"off"',
+    "plan.attention": '"masked"', "plan.adapters": '"float32"',
+}  # fmt: skip
+MEMORY_JOB = {"plan.graph": '"off"', "train.epochs": "1", "eval.max_new_tokens": "8", "train.checkpoint_every_steps": "10"}
+LIMIT_S = 400.0
+LOOK_S = 0.01
+
+
+class Run:
+    """One run of a config in a workspace of its own, and its journal as it grows."""
+
+    def __init__(self, config: Path, workspace: Path, command: list[str] | None = None) -> None:
+        self.workspace, self.environment = workspace, os.environ | {"SLUICE_WORKSPACE": str(workspace)}
+        self.process = subprocess.Popen(
+            command or [sys.executable, "-m", "app.cli", "run", str(config)], env=self.environment, stdout=sys.stderr
+        )
+
+    @property
+    def folder(self) -> Path:
+        return next(self.workspace.glob("checkpoints/stage1_sft/*/"))
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        files = list(self.workspace.glob("checkpoints/stage1_sft/*/events.jsonl"))
+        lines = files[0].read_text().splitlines(keepends=True) if files else []
+        found = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [event for event in found if not kinds or event["type"] in kinds]
+
+    def await_event(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+        """The first event that `wanted` accepts; None where the run ends without one."""
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for event in self.events():
+                if wanted(event):
+                    return event
+            time.sleep(LOOK_S)
+        return None
+
+    def finish(self) -> int:
+        return self.process.wait(timeout=LIMIT_S)
+
+    def adapter(self) -> str:
+        return hashlib.sha256((self.folder / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def with_settings(config: Path, settings: dict[str, str], name: str) -> Path:
+    """A copy of a sluice.toml beside it, with some settings changed or added."""
+    import tomllib
+
+    tables = tomllib.loads(config.read_text())
+    for key, value in settings.items():
+        table, _, field = key.partition(".")
+        tables.setdefault(table, {})[field] = tomllib.loads(f"value = {value}")["value"]
+    text = "\n".join(
+        f"[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in rows.items())
+        for table, rows in tables.items()
+    )
+    path = config.with_name(f"{name}.toml")
+    path.write_text(text)
+    return path
+
+
+def demo_job(out: Path, name: str, settings: dict[str, str]) -> Run:
+    from engine.demo.setup import lay_demo
+
+    config = lay_demo(out / f"demo-{name}")
+    return Run(with_settings(config, settings, name), out / f"workspace-{name}")
+
+
+def losses(run: Run) -> list[float]:
+    return [event["loss"] for event in run.events("StepTrained")]
+
+
+def learning(out: Path) -> None:
+    settings = {"plain": PLAIN, "planned": {}, "plain again": PLAIN, "another seed": {"run.seed": "1"}}
+    curves: dict[str, list[float]] = {}
+    for name, changed in settings.items():
+        run = demo_job(out, name.replace(" ", "-"), {"train.epochs": "2", **changed})
+        status = run.finish()
+        curves[name] = losses(run)
+        dev = [event["loss"] for event in run.events("DevEvaluated")]
+        plan = [event["chosen"]["plan"] for event in run.events("PlanChosen") if event["stage"] == "train"]
+        report(part="learning", plan=name, status=status, taken=plan[:1], steps=len(curves[name]), dev=dev,
+               decision=[event["decision"] for event in run.events("VerdictReached")], step_s=step_seconds(run),
+               told=[event["path"] for event in run.events("FastPathFellBack")])  # fmt: skip
+    for name, curve in curves.items():
+        apart = [abs(ours - plain) / plain for ours, plain in zip(curve, curves["plain"], strict=True)]
+        report(part="learning", against_plain=name, median=statistics.median(apart), worst=max(apart),
+               last_20=statistics.mean(apart[-20:]))  # fmt: skip
+
+
+def step_seconds(run: Run) -> float | None:
+    seconds = [event["elapsed_s"] for event in run.events("StepTrained")][3:]
+    return round(statistics.median(seconds), 4) if seconds else None
+
+
+def exact(out: Path) -> None:
+    found = {}
+    for name, exactly, disturbed in (("fast", "false", False), ("exact", "true", False), ("exact-resumed", "true", True)):
+        run = demo_job(out, name, {"engine.deterministic": exactly, "train.checkpoint_every_steps": "25"})
+        if disturbed:
+            run.await_event(lambda event: event["type"] == "StepTrained" and event["step"] >= event["steps"] // 2)
+            subprocess.run([sys.executable, "-m", "app.cli", "stop", run.folder.name], env=run.environment, check=True)
+            run.finish()
+            run.process = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "resume", run.folder.name], env=run.environment, stdout=sys.stderr
+            )
+        status = run.finish()
+        arms = {
+            arm: hashlib.sha256((run.folder / "eval" / f"{arm}.jsonl").read_bytes()).hexdigest()[:16] for arm in ("base", "sft")
+        }
+        found[name] = (run.adapter(), arms)
+        report(part="exact", run=name, status=status, adapter=run.adapter(), arms=arms, step_s=step_seconds(run),
+               rewound=[event["step"] for event in run.events("Rewound")],
+               told=[event["text"] for event in run.events("Warned")] + [event["path"] for event in run.events("FastPathFellBack")])  # fmt: skip
+    report(part="exact", resumed_is_undisturbed=found["exact"] == found["exact-resumed"])
+
+
+def shaped_job(out: Path, shape: str, name: str, settings: dict[str, str], records: int = 400) -> Path:
+    model = out / f"model-{shape}"
+    if not model.is_dir():
+        make_model(model, shape, "nf4")
+    job = out / f"job-{name}"
+    job.mkdir(parents=True)
+    write_data(job, records)
+    return write_config(job, model, [f"{key}={value}" for key, value in settings.items()])
+
+
+def make_model(folder: Path, shape: str, weights: str) -> None:
+    maker = [
+        sys.executable,
+        str(Path(__file__).with_name("reference_model.py")),
+        str(folder),
+        "--shape",
+        shape,
+        "--weights",
+        weights,
+    ]
+    subprocess.run(maker, check=True, stdout=sys.stderr)
+
+
+def report_recovery(part: str, run: Run, status: int) -> None:
+    for event in run.events("PlanChosen"):
+        report(part=part, at=event["mono_s"], stage=event["stage"], plan=event["chosen"]["name"], peak_gib=gib(event["chosen"]["peak_bytes"]),
+               free_gib=gib(event["free_bytes"]))  # fmt: skip
+    for event in run.events(
+        "MemoryRanOut", "Rewound", "WorkerRestarted", "WorkerFailed", "RunFailed", "CheckpointFailed", "Warned"
+    ):
+        report(
+            part=part,
+            at=event["mono_s"],
+            **{key: event[key] for key in ("type", "stage", "step", "batch", "reason", "text") if key in event},
+        )
+    steps = run.events("StepTrained")
+    report(part=part, status=status, steps=[event["step"] for event in steps] == list(range(1, len(steps) + 1)), trained=len(steps),
+           lost_steps=len(steps) - len({event["step"] for event in steps}), adapter=run.adapter() if status in (0, 1) else None,
+           risks=sorted({event["memory"].get("risk") or "" for event in steps}))  # fmt: skip
+
+
+def capped(out: Path, shape: str) -> None:
+    from engine.protocol.config_file import load_config
+    from engine.store.create_run import create_run
+
+    config = shaped_job(out, shape, "capped", MEMORY_JOB)
+    workspace = out / "workspace-capped"
+    folder = create_run(load_config(config), workspace, source=config)
+    (folder.path / "sabotage.json").write_text(json.dumps({"train": [{"capped_from_step": 8}, {}]}))
+    run = Run(config, workspace, [sys.executable, str(SABOTAGED), "supervise", str(folder.path)])
+    report_recovery("capped", run, run.finish())
+
+
+def crowded(out: Path, shape: str) -> None:
+    run = Run(shaped_job(out, shape, "crowded", MEMORY_JOB), out / "workspace-crowded")
+    torch.cuda.init()
+    chosen = run.await_event(lambda event: event["type"] == "PlanChosen" and event["stage"] == "train")
+    if chosen is None:
+        report(part="crowded", failed="no plan was chosen", status=run.finish())
+        return
+    free, _ = torch.cuda.mem_get_info()
+    taken = torch.empty(max(0, free - 2 * 2**30), dtype=torch.uint8, device="cuda")
+    report(part="crowded", taken_gib=gib(taken.numel()), left_gib=2.0)
+    run.await_event(lambda event: event["type"] in ("MemoryRanOut", "StepTrained"))
+    del taken
+    torch.cuda.empty_cache()
+    report_recovery("crowded", run, run.finish())
+
+
+def loading(out: Path, shape: str) -> None:
+    model = out / f"model-{shape}-bf16"
+    if not model.is_dir():
+        make_model(model, shape, "bf16")
+    code = (
+        "import json, resource, sys, time; from pathlib import Path; began = time.perf_counter()\n"
+        "from engine.compute.loader import load_clean_model; from engine.protocol.config import Config, ModelTable; import torch\n"
+        "torch.cuda.init(); imported = time.perf_counter(); told = []\n"
+        "load_clean_model(Config(model=ModelTable(path=sys.argv[1])), emit=lambda e: told.append(type(e).__name__))\n"
+        "torch.cuda.synchronize(); rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20\n"
+        "print(json.dumps(dict(imports_s=round(imported - began, 1), loading_s=round(time.perf_counter() - imported, 1),"
+        " peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 2), kept_gib=round(torch.cuda.memory_allocated() / 2**30, 2),"
+        " peak_rss_gib=round(rss, 2), told=sorted(set(told)))))\n"
+    )
+    environment = os.environ | {"SLUICE_WORKSPACE": str(out / "workspace-loading")}
+    for which in ("first", "second"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(model)], env=environment, check=False, capture_output=True, text=True
+        )
+        found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": done.stderr[-600:]}
+        report(part="loading", shape=shape, start=which, **found)
+
+
+def gib(size: float) -> float:
+    return round(size / 2**30, 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--parts", default="learning,exact,capped,crowded,loading")
+    parser.add_argument("--shape", default="7b")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Callable[[], None]] = {
+        "learning": lambda: learning(arguments.out), "exact": lambda: exact(arguments.out),
+        "capped": lambda: capped(arguments.out, arguments.shape), "crowded": lambda: crowded(arguments.out, arguments.shape),
+        "loading": lambda: loading(arguments.out, arguments.shape),
+    }  # fmt: skip
+    for name in arguments.parts.split(","):
+        # one part that fails must not cost the others their time on a rented card
+        try:
+            parts[name]()
+        except Exception as error:
+            report(part=name, failed=f"{type(error).__name__}: {error}"[:400])
+
+
+if __name__ == "__main__":
+    main()
