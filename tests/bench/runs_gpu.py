@@ -2,13 +2,13 @@
 
     PYTHONPATH=. python tests/bench/runs_gpu.py OUT [--parts learning,exact,capped,crowded,loading] [--shape 7b]
 
-- learning: the demo's job (a small real model) under the plain plan, the planner's own, and the planner's with another seed for scale.
-- exact: the same with engine.deterministic, undisturbed and stopped half-way and resumed; without it for the price.
+- learning: the demo's job (a small real model) under the plain plan, twice, the planner's own, and the planner's with another seed for scale.
+- exact: the same with engine.deterministic, undisturbed and stopped half-way and resumed (its price is in `train_gpu.py --deterministic`).
 - capped: a worker whose allocator may have no more than it has, from a step on; the next worker plans again.
 - crowded: another process takes most of the memory between the plan and the preflight.
 - loading: a bf16 checkpoint quantised to nf4 by the first worker, read from the kept copy by the second.
 
-One JSON line a figure. The last three use a model of `--shape` with random weights, made under OUT.
+One JSON line a figure. Runs of the first two share the card, so their times mean nothing. The last three use a model of `--shape` with random weights, made under OUT.
 """
 
 import argparse
@@ -96,24 +96,28 @@ def demo_job(out: Path, name: str, settings: dict[str, str]) -> Run:
     from engine.demo.setup import lay_demo
 
     config = lay_demo(out / f"demo-{name}")
-    return Run(with_settings(config, settings, name), out / f"workspace-{name}")
+    return Run(with_settings(config, {"engine.share_gpu": "true"} | settings, name), out / f"workspace-{name}")
 
 
 def losses(run: Run) -> list[float]:
-    return [event["loss"] for event in run.events("StepTrained")]
+    """Of every step, from the newest checkpoint: the journal leaves out steps that come fast."""
+    states = run.folder.glob("checkpoints/step-*/trainer_state.json")
+    newest = max(states, key=lambda path: int(path.parent.name.removeprefix("step-")))
+    return [loss for _, loss, *_ in json.loads(newest.read_text())["losses"]]
 
 
 def learning(out: Path) -> None:
     settings = {"plain": PLAIN, "planned": {}, "plain again": PLAIN, "another seed": {"run.seed": "1"}}
+    short = {"train.epochs": "2", "eval.max_new_tokens": "8"}
+    runs = {name: demo_job(out, name.replace(" ", "-"), short | changed) for name, changed in settings.items()}
     curves: dict[str, list[float]] = {}
-    for name, changed in settings.items():
-        run = demo_job(out, name.replace(" ", "-"), {"train.epochs": "2", **changed})
+    for name, run in runs.items():
         status = run.finish()
         curves[name] = losses(run)
         dev = [event["loss"] for event in run.events("DevEvaluated")]
         plan = [event["chosen"]["plan"] for event in run.events("PlanChosen") if event["stage"] == "train"]
         report(part="learning", plan=name, status=status, taken=plan[:1], steps=len(curves[name]), dev=dev,
-               decision=[event["decision"] for event in run.events("VerdictReached")], step_s=step_seconds(run),
+               decision=[event["decision"] for event in run.events("VerdictReached")],
                told=[event["path"] for event in run.events("FastPathFellBack")])  # fmt: skip
     for name, curve in curves.items():
         apart = [abs(ours - plain) / plain for ours, plain in zip(curve, curves["plain"], strict=True)]
@@ -121,16 +125,12 @@ def learning(out: Path) -> None:
                last_20=statistics.mean(apart[-20:]))  # fmt: skip
 
 
-def step_seconds(run: Run) -> float | None:
-    seconds = [event["elapsed_s"] for event in run.events("StepTrained")][3:]
-    return round(statistics.median(seconds), 4) if seconds else None
-
-
 def exact(out: Path) -> None:
-    found = {}
-    for name, exactly, disturbed in (("fast", "false", False), ("exact", "true", False), ("exact-resumed", "true", True)):
-        run = demo_job(out, name, {"engine.deterministic": exactly, "train.checkpoint_every_steps": "25"})
-        if disturbed:
+    found, settings = {}, {"train.checkpoint_every_steps": "25", "eval.max_new_tokens": "16"}
+    kinds = {"fast": "false", "fast-again": "false", "exact": "true", "exact-resumed": "true"}
+    runs = {name: demo_job(out, name, settings | {"engine.deterministic": exactly}) for name, exactly in kinds.items()}
+    for name, run in reversed(runs.items()):
+        if name == "exact-resumed":
             run.await_event(lambda event: event["type"] == "StepTrained" and event["step"] >= event["steps"] // 2)
             subprocess.run([sys.executable, "-m", "app.cli", "stop", run.folder.name], env=run.environment, check=True)
             run.finish()
@@ -142,10 +142,14 @@ def exact(out: Path) -> None:
             arm: hashlib.sha256((run.folder / "eval" / f"{arm}.jsonl").read_bytes()).hexdigest()[:16] for arm in ("base", "sft")
         }
         found[name] = (run.adapter(), arms)
-        report(part="exact", run=name, status=status, adapter=run.adapter(), arms=arms, step_s=step_seconds(run),
+        report(part="exact", run=name, status=status, adapter=run.adapter(), arms=arms,
                rewound=[event["step"] for event in run.events("Rewound")],
                told=[event["text"] for event in run.events("Warned")] + [event["path"] for event in run.events("FastPathFellBack")])  # fmt: skip
-    report(part="exact", resumed_is_undisturbed=found["exact"] == found["exact-resumed"])
+    report(
+        part="exact",
+        resumed_is_undisturbed=found["exact"] == found["exact-resumed"],
+        fast_repeats=found["fast"] == found["fast-again"],
+    )
 
 
 def shaped_job(out: Path, shape: str, name: str, settings: dict[str, str], records: int = 400) -> Path:

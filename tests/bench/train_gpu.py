@@ -23,6 +23,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.decode import Decoder
+from engine.compute.device import configure_torch
 from engine.compute.gradients import BatchGradients
 from engine.compute.linears import frozen_linears
 from engine.compute.lora import attach_lora
@@ -33,7 +34,7 @@ from engine.compute.planning import device_figures
 from engine.core.masking import Example
 from engine.core.packing import EpochPlan, StepPlan, plan_epoch, plan_rows
 from engine.core.planner import ModelShape, Workload, candidates, choose
-from engine.protocol.config import Config, TrainTable
+from engine.protocol.config import Config, EngineTable, TrainTable
 from engine.protocol.plans import ComputePlan
 
 DEVICE = torch.device("cuda", 0)
@@ -268,7 +269,10 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--masked", action="store_true")
     parser.add_argument("--no-graph", action="store_true")
+    parser.add_argument("--deterministic", action="store_true", help="as under engine.deterministic")
     arguments = parser.parse_args()
+    if arguments.deterministic:
+        configure_torch(Config(engine=EngineTable(deterministic=True, device="cuda")))
     if arguments.gib:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, arguments.gib * 2**30 / total))

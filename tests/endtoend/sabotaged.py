@@ -1,7 +1,8 @@
 """A real supervisor whose real workers are sabotaged: `sabotaged.py supervise RUN`, which starts `sabotaged.py work RUN STAGE`.
 
 `sabotage.json` in the run folder maps a stage to a list with one entry a worker (the last one repeats): {"ran_out_in_step": N},
-{"ran_out_in_batches_of": N} or {"killed_while_writing": N}, a checkpoint of step N or later; {} does nothing.
+{"ran_out_in_batches_of": N}, {"killed_while_writing": N}, a checkpoint of step N or later, or on a GPU {"capped_from_step": N}, whose
+allocator may then have no more than it has allocated; {} does nothing.
 """
 
 import json
@@ -53,6 +54,24 @@ def ran_out_in_step(step: int) -> None:
     BatchGradients.of = of
 
 
+def capped_from_step(step: int) -> None:
+    """Memory runs out for real, in the forward pass of that step: what the allocator had cached is gone, and it gets nothing new."""
+    import torch
+
+    from engine.compute.gradients import BatchGradients
+
+    real = BatchGradients.of
+
+    def of(self: Any, plan: Any, examples: Any, number: int, following: Any = None) -> Any:
+        if number == step:
+            torch.cuda.empty_cache()
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + (64 << 20)) / total))
+        return real(self, plan, examples, number, following)
+
+    BatchGradients.of = of
+
+
 def ran_out_in_batches_of(rows: int) -> None:
     import torch
 
@@ -85,6 +104,7 @@ def killed_while_writing(step: int) -> None:
 
 SABOTAGES: dict[str, Callable[[int], None]] = {
     "ran_out_in_step": ran_out_in_step,
+    "capped_from_step": capped_from_step,
     "ran_out_in_batches_of": ran_out_in_batches_of,
     "killed_while_writing": killed_while_writing,
 }
