@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from engine.compute.linears import frozen_linears
+from engine.compute.planned_linears import frozen_linears
 
 _PARTS = {"lora_A": ("a_ri", "grad_a_ri"), "lora_B": ("b_or", "grad_b_or")}
 

@@ -17,7 +17,16 @@ from engine.protocol.plans import ComputePlan
 from engine.store.hashes import sha256_file
 from engine.store.preregistration import decoding_of, scorer_version
 
-_DECODING_SOURCES = ("decode.py", "arm_decoder.py", "linears.py", "attention.py", "fused.py", "planned_model.py")
+_DECODING_SOURCES = (
+    "decode.py",
+    "arm_decoder.py",
+    "linears.py",
+    "joined_linears.py",
+    "planned_linears.py",
+    "attention.py",
+    "fused.py",
+    "planned_model.py",
+)
 
 
 def conditions_of(

@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from engine.compute.attention import segments_work, use_sluice_attention
 from engine.compute.dropout import kernels_available
 from engine.compute.fused import fuse
-from engine.compute.linears import Switches, frozen_linears, install_linears, mirror_layers
+from engine.compute.linears import Switches
+from engine.compute.planned_linears import frozen_linears, install_linears, mirror_layers
 from engine.protocol.events import Event, FastPathFellBack
 from engine.protocol.plans import ComputePlan
 

@@ -19,9 +19,9 @@ from engine.compute.adapter_bank import AdapterBank
 from engine.compute.decode import Decoder
 from engine.compute.dropout import DropoutSeed, dropped
 from engine.compute.gradients import BatchGradients
-from engine.compute.linears import frozen_linears
 from engine.compute.lora import attach_lora, trainable
 from engine.compute.losses import RowLoss
+from engine.compute.planned_linears import frozen_linears
 from engine.compute.planned_model import carry_out
 from engine.core.masking import Example
 from engine.core.packing import StepPlan, plan_rows

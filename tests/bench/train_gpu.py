@@ -25,10 +25,10 @@ from engine.compute.adapter_bank import AdapterBank
 from engine.compute.decode import Decoder
 from engine.compute.device import configure_torch
 from engine.compute.gradients import BatchGradients
-from engine.compute.linears import frozen_linears
 from engine.compute.lora import attach_lora
 from engine.compute.memory import DeviceGauge
 from engine.compute.optimizers import build_optimizer
+from engine.compute.planned_linears import frozen_linears
 from engine.compute.planned_model import PlannedModel, carry_out
 from engine.compute.planning import device_figures
 from engine.core.masking import Example

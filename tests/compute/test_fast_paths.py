@@ -14,10 +14,11 @@ from engine.compute.attention import NAME, use_sluice_attention
 from engine.compute.decode import Decoder
 from engine.compute.dropout import DropoutSeed, keep_mask
 from engine.compute.gradients import BatchGradients
-from engine.compute.linears import FrozenLinear, frozen_linears, install_linears, mirror_layers
+from engine.compute.linears import FrozenLinear
 from engine.compute.loader import load_clean_model
 from engine.compute.lora import attach_lora, trainable
 from engine.compute.losses import RowLoss
+from engine.compute.planned_linears import frozen_linears, install_linears, mirror_layers
 from engine.compute.planned_model import carry_out
 from engine.core.masking import Example
 from engine.core.packing import StepPlan, plan_rows

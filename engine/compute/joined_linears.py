@@ -1,0 +1,126 @@
+"""Layers that read one input as one product: query, key and value; gate and up.
+
+It refuses to change what any of them computes: the same numbers but for rounding.
+
+Shapes, as suffixes: n rows (tokens), i inputs, o outputs, r rank.
+"""
+
+from itertools import accumulate, pairwise
+
+import torch
+from torch.nn import functional
+
+from engine.compute.linears import Adapter, FrozenLinear, Saved, add_adapter_product, dropped_again, dropped_input, product
+
+_ALIGNED = 8
+"""Columns of a joined matrix come in multiples of this: rows of 16 bytes and their multiples, which fast products of matrices ask for."""
+
+
+class JoinedLinears:
+    """Mirrored layers that read one input, as one product of one matrix (Σo, i + Σr): their weights below each other, beside them their Bs.
+
+    It computes y = [x, s·(drop(x) Aᵀ)]·[W, B]ᵀ and, in the backward pass, [∂x, ∂inner/s] = ∂y·[W, B]: the wide output and its gradient
+    are gone through once instead of once more for the adapter. The As lie below each other; each B stands in the rows of its own layer
+    and in the columns of its own A, zero elsewhere.
+    """
+
+    def __init__(self, layers: list[FrozenLinear]) -> None:
+        first, weights = layers[0], [layer.frozen for layer in layers]
+        self._layers, self.switches, self.stream = layers, first.switches, first.stream
+        self._outputs = tuple(layer.out_features for layer in layers)
+        self.in_features, self.out_features = first.in_features, sum(self._outputs)
+        self._adapters = [layer.adapter for layer in layers if layer.adapter is not None]
+        ranks = [0 if layer.adapter is None else len(layer.adapter.a_ri) for layer in layers]
+        self._inner = slice(self.in_features, self.in_features + sum(ranks))
+        columns = -(-self._inner.stop // _ALIGNED) * _ALIGNED
+        self._both = torch.zeros(self.out_features, columns, dtype=first.frozen.dtype, device=first.frozen.device)
+        for weight, rows in zip(weights, self._both.split(self._outputs), strict=True):
+            weight.mirror(into=rows[:, : self.in_features])
+        biases = [self._both.new_zeros(weight.shape[0]) if weight.bias is None else weight.bias for weight in weights]
+        self._bias = torch.cat(biases) if any(weight.bias is not None for weight in weights) else None
+        places = zip(
+            layers,
+            self._both[:, self._inner].split(self._outputs),
+            pairwise(accumulate(self._outputs, initial=0)),
+            pairwise(accumulate(ranks, initial=0)),
+            strict=True,
+        )
+        self._places = [
+            (layer.adapter, tail[:, slice(*inner)], slice(*outputs), slice(*inner))
+            for layer, tail, outputs, inner in places
+            if layer.adapter is not None
+        ]
+        self._a_ri: torch.Tensor | None = None
+        self._grad_a_ri: torch.Tensor | None = None
+        if self._adapters:
+            self.bind(torch.cat([adapter.a_ri.detach() for adapter in self._adapters]), None)
+            for adapter, _, _, inner in self._places:
+                adapter.a_ri = self._joined_a[inner]
+            self.publish()
+        for layer in layers:
+            layer.joined = self
+
+    def bind(self, a_ri: torch.Tensor, grad_a_ri: torch.Tensor | None) -> None:
+        """Compute with these As (Σr, i), whose slices the layers hold, and write their gradient there."""
+        self._a_ri, self._grad_a_ri = a_ri, grad_a_ri
+
+    def publish(self) -> None:
+        """Take over the Bs as the layers' adapters hold them now."""
+        for adapter, tail, _, _ in self._places:
+            tail.copy_(adapter.b_or.detach())
+
+    @property
+    def adapters(self) -> list[Adapter]:
+        """Those of its layers, in the order of their As."""
+        return self._adapters
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """Any of them: they scale and drop alike."""
+        return self._adapters[0] if self._adapters else None
+
+    @property
+    def _joined_a(self) -> torch.Tensor:
+        assert self._a_ri is not None
+        return self._a_ri
+
+    def together(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, i) → (…, Σo), the layers' outputs beside each other."""
+        (out,) = product(x, self, (self.out_features,), training=self._layers[0].training)
+        return out
+
+    def part_of(self, layer: FrozenLinear, x: torch.Tensor) -> torch.Tensor:
+        """What `layer` makes of x; computed for all of them when the first of them asks, and kept until each has taken its own."""
+        held = self.switches.held
+        if held is None or held[0] is not self or held[1] is not x or id(layer) not in held[2]:
+            parts = product(x, self, self._outputs, training=layer.training)
+            held = (self, x, {id(each): part for each, part in zip(self._layers, parts, strict=True)})
+        taken = held[2].pop(id(layer))
+        self.switches.held = held if held[2] else None
+        return taken
+
+    def compute(self, rows_ni: torch.Tensor, *, adapted: bool, training: bool) -> tuple[torch.Tensor, Saved | None]:
+        """(n, Σo), and what the gradients need; the inner product that is saved is scaled already."""
+        if self.adapter is None or not adapted:
+            return functional.linear(rows_ni, self._both[:, : self.in_features], self._bias), None
+        kept_ni, mask = dropped_input(rows_ni, self, self.adapter.dropout if training else 0.0)
+        wide = rows_ni.new_empty(len(rows_ni), self._both.shape[1])
+        wide[:, : self.in_features] = rows_ni
+        wide[:, self._inner.stop :] = 0
+        inner_nr = wide[:, self._inner].addmm_(kept_ni, self._joined_a.t(), beta=0, alpha=self.adapter.scaling)
+        # a copy of its own, or the whole wide input would be kept for the backward pass
+        return functional.linear(wide, self._both, self._bias), Saved(rows_ni, inner_nr.contiguous(), mask)
+
+    def backpropagate(self, grad_no: torch.Tensor, saved: Saved | None, *, training: bool, wanted: bool) -> torch.Tensor | None:
+        """The gradient of the input where it is `wanted`; those of the As and Bs go into their buffers (overwritten)."""
+        if self.adapter is None or saved is None:
+            return grad_no @ self._both[:, : self.in_features] if wanted else None
+        both = grad_no @ self._both if wanted else None
+        inner_grad_nr = (grad_no @ self._both[:, self._inner] if both is None else both[:, self._inner]) * self.adapter.scaling
+        p = self.adapter.dropout if training else 0.0
+        torch.mm(inner_grad_nr.t(), dropped_again(saved, self, p), out=self._grad_a_ri)
+        for adapter, _, outputs, inner in self._places:
+            torch.mm(grad_no[:, outputs].t(), saved.inner_nr[:, inner], out=adapter.grad_b_or)
+        if both is None:
+            return None
+        return add_adapter_product(both[:, : self.in_features], inner_grad_nr, self._joined_a, saved, self, p)
