@@ -5,7 +5,8 @@ It refuses to change what any of them computes: the same numbers but for roundin
 Shapes, as suffixes: n rows (tokens), i inputs, o outputs, r rank.
 """
 
-from itertools import accumulate, pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
@@ -14,6 +15,16 @@ from engine.compute.linears import Adapter, FrozenLinear, Saved, add_adapter_pro
 
 _ALIGNED = 8
 """Columns of a joined matrix come in multiples of this: rows of 16 bytes and their multiples, which fast products of matrices ask for."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The adapter of one layer, where its B (o, r) stands in the joined matrix, and its slices of the outputs and of the inner product."""
+
+    adapter: Adapter
+    b_or: torch.Tensor
+    outputs: slice
+    inner: slice
 
 
 class JoinedLinears:
@@ -25,40 +36,37 @@ class JoinedLinears:
     """
 
     def __init__(self, layers: list[FrozenLinear]) -> None:
-        first, weights = layers[0], [layer.frozen for layer in layers]
+        first = layers[0]
         self._layers, self.switches, self.stream = layers, first.switches, first.stream
-        self._outputs = tuple(layer.out_features for layer in layers)
-        self.in_features, self.out_features = first.in_features, sum(self._outputs)
-        self._adapters = [layer.adapter for layer in layers if layer.adapter is not None]
-        ranks = [0 if layer.adapter is None else len(layer.adapter.a_ri) for layer in layers]
-        self._inner = slice(self.in_features, self.in_features + sum(ranks))
+        self.in_features, self._outputs = first.in_features, tuple(layer.out_features for layer in layers)
+        self.out_features, inner = sum(self._outputs), sum(_rank(layer) for layer in layers)
+        self._inner = slice(self.in_features, self.in_features + inner)
         columns = -(-self._inner.stop // _ALIGNED) * _ALIGNED
         self._both = torch.zeros(self.out_features, columns, dtype=first.frozen.dtype, device=first.frozen.device)
-        for weight, rows in zip(weights, self._both.split(self._outputs), strict=True):
-            weight.mirror(into=rows[:, : self.in_features])
-        biases = [self._both.new_zeros(weight.shape[0]) if weight.bias is None else weight.bias for weight in weights]
-        self._bias = torch.cat(biases) if any(weight.bias is not None for weight in weights) else None
-        places = zip(
-            layers,
-            self._both[:, self._inner].split(self._outputs),
-            pairwise(accumulate(self._outputs, initial=0)),
-            pairwise(accumulate(ranks, initial=0)),
-            strict=True,
-        )
-        self._places = [
-            (layer.adapter, tail[:, slice(*inner)], slice(*outputs), slice(*inner))
-            for layer, tail, outputs, inner in places
-            if layer.adapter is not None
+        self._parts = list(self._placed(layers))
+        biases = [
+            self._both.new_zeros(layer.out_features) if layer.frozen.bias is None else layer.frozen.bias for layer in layers
         ]
+        self._bias = torch.cat(biases) if any(layer.frozen.bias is not None for layer in layers) else None
         self._a_ri: torch.Tensor | None = None
         self._grad_a_ri: torch.Tensor | None = None
-        if self._adapters:
-            self.bind(torch.cat([adapter.a_ri.detach() for adapter in self._adapters]), None)
-            for adapter, _, _, inner in self._places:
-                adapter.a_ri = self._joined_a[inner]
+        if self._parts:
+            self.bind(torch.cat([part.adapter.a_ri.detach() for part in self._parts]), None)
+            for part in self._parts:
+                part.adapter.a_ri = self._joined_a[part.inner]
             self.publish()
         for layer in layers:
             layer.joined = self
+
+    def _placed(self, layers: list[FrozenLinear]) -> Iterator[_Part]:
+        """Put each layer's weight into its rows, and say where its adapter belongs."""
+        outputs = inner = 0
+        for layer in layers:
+            rows, ranks = slice(outputs, outputs + layer.out_features), slice(inner, inner + _rank(layer))
+            layer.frozen.mirror(into=self._both[rows, : self.in_features])
+            if layer.adapter is not None:
+                yield _Part(layer.adapter, self._both[rows, self._inner][:, ranks], rows, ranks)
+            outputs, inner = rows.stop, ranks.stop
 
     def bind(self, a_ri: torch.Tensor, grad_a_ri: torch.Tensor | None) -> None:
         """Compute with these As (Σr, i), whose slices the layers hold, and write their gradient there."""
@@ -66,18 +74,18 @@ class JoinedLinears:
 
     def publish(self) -> None:
         """Take over the Bs as the layers' adapters hold them now."""
-        for adapter, tail, _, _ in self._places:
-            tail.copy_(adapter.b_or.detach())
+        for part in self._parts:
+            part.b_or.copy_(part.adapter.b_or.detach())
 
     @property
     def adapters(self) -> list[Adapter]:
         """Those of its layers, in the order of their As."""
-        return self._adapters
+        return [part.adapter for part in self._parts]
 
     @property
     def adapter(self) -> Adapter | None:
         """Any of them: they scale and drop alike."""
-        return self._adapters[0] if self._adapters else None
+        return self._parts[0].adapter if self._parts else None
 
     @property
     def _joined_a(self) -> torch.Tensor:
@@ -119,8 +127,12 @@ class JoinedLinears:
         inner_grad_nr = (grad_no @ self._both[:, self._inner] if both is None else both[:, self._inner]) * self.adapter.scaling
         p = self.adapter.dropout if training else 0.0
         torch.mm(inner_grad_nr.t(), dropped_again(saved, self, p), out=self._grad_a_ri)
-        for adapter, _, outputs, inner in self._places:
-            torch.mm(grad_no[:, outputs].t(), saved.inner_nr[:, inner], out=adapter.grad_b_or)
+        for part in self._parts:
+            torch.mm(grad_no[:, part.outputs].t(), saved.inner_nr[:, part.inner], out=part.adapter.grad_b_or)
         if both is None:
             return None
         return add_adapter_product(both[:, : self.in_features], inner_grad_nr, self._joined_a, saved, self, p)
+
+
+def _rank(layer: FrozenLinear) -> int:
+    return 0 if layer.adapter is None else len(layer.adapter.a_ri)
