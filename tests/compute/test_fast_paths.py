@@ -113,6 +113,21 @@ def test_recomputation_and_mirror_see_the_same_dropout(base: Any) -> None:
     assert elsewhere[0] != plain[0]
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_micro_steps_of_one_step_draw_masks_of_their_own(base: Any, dropout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = examples(1)
+    model, losses, real = adapted(base, dropout=dropout), [], BatchGradients._row
+
+    def row(self: Any, tensors: Any, scale: torch.Tensor) -> torch.Tensor:
+        losses.append(real(self, tensors, scale).item())
+        return torch.tensor(losses[-1])
+
+    monkeypatch.setattr(BatchGradients, "_row", row)
+    our_gradients(model, [one, one], ComputePlan(row_tokens=len(one.ids)))
+    assert len(losses) == 2
+    assert (losses[0] == losses[1]) == (not dropout)
+
+
 def test_gradients_under_dropout_are_those_of_the_formula(base: Any) -> None:
     model = adapted(base, dropout=0.4)
     switches = install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.float32)

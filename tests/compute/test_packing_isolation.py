@@ -1,12 +1,13 @@
 """Packed examples never see each other, and how a batch is cut into rows changes nothing but rounding."""
 
+import dataclasses
 import random
 from typing import Any
 
 import pytest
 import torch
 
-from engine.compute.batches import encode_pairs, examples_sha256, row_tensors
+from engine.compute.batches import encode_pairs, examples_sha256, row_tensors, segment_ends
 from engine.compute.loader import LoadedModel, load_clean_model
 from engine.compute.lora import attach_lora, trainable
 from engine.compute.losses import RowLoss
@@ -162,3 +163,11 @@ def test_the_hash_of_examples_sees_ids_order_and_masks() -> None:
         for some in ([one, two], [two, one], [one], [Example((1, 2, 3), 2), two], [Example((1, 2, 3, 4), 1), Example((5,), 1)])
     }
     assert len(found) == 5
+
+
+def test_the_padding_of_a_row_is_a_segment_of_its_own() -> None:
+    some = [Example(tuple(range(10, 10 + tokens)), 2) for tokens in (5, 7, 4)]
+    (full,) = plan_rows(range(3), some, 16)
+    assert segment_ends(full, some) == [0, 5, 12, 16]
+    (padded,) = plan_rows(range(3), some, 64)
+    assert segment_ends(dataclasses.replace(padded, width=24), some) == [0, 5, 12, 16, 24]
