@@ -166,8 +166,9 @@ def test_the_hash_of_examples_sees_ids_order_and_masks() -> None:
 
 
 def test_the_padding_of_a_row_is_a_segment_of_its_own() -> None:
+    # packed longest first
     some = [Example(tuple(range(10, 10 + tokens)), 2) for tokens in (5, 7, 4)]
     (full,) = plan_rows(range(3), some, 16)
-    assert segment_ends(full, some) == [0, 5, 12, 16]
+    assert segment_ends(full, some) == [0, 7, 12, 16]
     (padded,) = plan_rows(range(3), some, 64)
-    assert segment_ends(dataclasses.replace(padded, width=24), some) == [0, 5, 12, 16, 24]
+    assert segment_ends(dataclasses.replace(padded, width=24), some) == [0, 7, 12, 16, 24]
