@@ -115,7 +115,6 @@ class StageLoop:
         self._parts.log.forget_tail()
         worker = self._worker = self._start(stage)
         self._note_worker(worker.pid)
-        self._tell(ev.WorkerStarted(pid=worker.pid, stage=stage))
         try:
             self._attend(worker)
         finally:
@@ -145,6 +144,7 @@ class StageLoop:
             ),
             lines=EventLines(self._from_worker),
             output=parts.log.write,
+            on_start=lambda pid: self._tell(ev.WorkerStarted(pid=pid, stage=stage)),
             on_end=parts.requests.wake,
             inherited=self._gpu.descriptors,
         )

@@ -46,7 +46,8 @@ class WorkerEnd(NamedTuple):
 
 
 class Worker:
-    """A running worker. `on_end` is called from a thread once it has ended; `reap` then gives how."""
+    """A running worker. `on_start` is called with its pid before anything that it says is read, `on_end` from a thread once it has
+    ended; `reap` then gives how."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Worker:
         environment: Mapping[str, str],
         lines: EventLines,
         output: Take,
+        on_start: Callable[[int], None],
         on_end: Callable[[], None],
         inherited: Sequence[int] = (),
     ) -> None:
@@ -70,6 +72,7 @@ class Worker:
         finally:
             os.close(events_write)
         _offer_to_the_oom_killer(self._process.pid)
+        on_start(self._process.pid)
         self._drains = (Drain(events_read, lines.take, "events"), Drain(_stdout_of(self._process), output, "output"))
         self._ended = threading.Event()
         threading.Thread(target=self._watch, args=(on_end,), name="worker-end", daemon=True).start()

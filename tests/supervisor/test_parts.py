@@ -137,8 +137,24 @@ def worker(folder: Path, *command: str) -> Worker:
         environment=os.environ,
         lines=EventLines(lambda _: None),
         output=lambda _: None,
+        on_start=lambda _: None,
         on_end=lambda: None,
     )
+
+
+def test_that_a_worker_started_is_told_before_what_it_says(tmp_path: Path):
+    told: list[object] = []
+
+    def started(pid: int) -> None:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        told.append("started")
+
+    code = 'import os; os.write(int(os.environ[\'SLUICE_EVENTS_FD\']), b\'{"type": "Rewound", "step": 3}\\n\')'
+    Worker(
+        (sys.executable, "-c", code), folder=tmp_path, environment=os.environ, lines=EventLines(told.append), output=lambda _: None,
+        on_start=started, on_end=lambda: None,
+    ).reap()  # fmt: skip
+    assert told == ["started", ev.Rewound(step=3)]
 
 
 @pytest.mark.parametrize(
