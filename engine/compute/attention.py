@@ -29,16 +29,19 @@ _FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 
 def use_sluice_attention(model: Any) -> bool:
     """Let the model attend through this module; False where its family's layers are not known to allow it."""
-    if getattr(model.config, "model_type", "") not in _FAMILIES or getattr(model.config, "use_sliding_window", False):
+    config = model.config
+    windowed = getattr(config, "use_sliding_window", getattr(config, "sliding_window", None) is not None)
+    if getattr(config, "model_type", "") not in _FAMILIES or windowed:
         return False
     ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
     model.config._attn_implementation = NAME
     return True
 
 
-def masks_of(model: Any, mask: torch.Tensor | None) -> dict[str, torch.Tensor | None]:
-    """The mask in the form in which the model makes none of its own."""
-    return dict.fromkeys({*(getattr(model.config, "layer_types", None) or ()), "full_attention"}, mask)
+def masks_of(model: Any, mask: torch.Tensor | None) -> Any:
+    """The mask (b, 1, t, s) in the form in which the model makes none of its own: one for each kind of layer where it tells kinds apart."""
+    kinds = getattr(model.config, "layer_types", None)
+    return mask if not kinds else dict.fromkeys({*kinds, "full_attention"}, mask)
 
 
 def attend(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.attention import NAME, use_sluice_attention
@@ -360,6 +361,41 @@ def test_decoding_in_buffers_of_fixed_size_gives_the_librarys_ids(base: Any) -> 
     )
     assert decoder.decode(prompts, end_id=511, max_new_tokens=12) == found
     assert ours.config._attn_implementation == NAME
+
+
+def of_family(kind: Any, **more: Any) -> Any:
+    torch.manual_seed(6)
+    config = kind(
+        vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        pad_token_id=0, tie_word_embeddings=False, **more,
+    )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", [LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config])
+def test_every_known_family_decodes_and_learns_as_with_the_librarys_attention(kind: Any) -> None:
+    plain = of_family(kind, **({"sliding_window": None} if kind is MistralConfig else {}))
+    ours, rng = copy.deepcopy(plain), random.Random(9)
+    assert use_sluice_attention(ours)
+    for count in (1, 5):
+        prompts = [[rng.randrange(3, 512) for _ in range(rng.randint(1, 30))] for _ in range(count)]
+        found, wanted = (Decoder(model, pad_id=0).decode(prompts, end_id=511, max_new_tokens=10) for model in (ours, plain))
+        assert found == wanted
+        alone = plain.generate(torch.tensor(prompts[:1]), do_sample=False, max_new_tokens=10, eos_token_id=511)[
+            0, len(prompts[0]) :
+        ]
+        assert list(found[0].token_ids) == alone.tolist()
+    some = examples()
+    (row,) = step_of(some, 512).rows
+    losses = [
+        RowLoss(model, device=CPU, pad_id=0, chunk_tokens=chunk)(row, some).item() for model, chunk in ((ours, 16), (plain, 0))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_family_with_a_sliding_window_keeps_the_librarys_attention() -> None:
+    assert not use_sluice_attention(of_family(MistralConfig, sliding_window=16))
+    assert not use_sluice_attention(of_family(Qwen2Config, use_sliding_window=True, sliding_window=16, max_window_layers=1))
 
 
 def test_a_family_that_is_not_known_keeps_the_librarys_attention(base: Any) -> None:
