@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.commands.output import console, inert, print_json
 from engine.protocol.config_file import load_config
-from engine.protocol.errors import InputError
+from engine.protocol.errors import ConfigError, InputError
 from engine.protocol.event_texts import duration, gib
 from engine.protocol.plans import PlanEstimate
 
@@ -40,6 +40,8 @@ def plan(config: Path, vram: str | None, card: str, as_json: bool) -> None:
         _print(found)
     # where nothing fits, the error says what to change
     choose(found.plans)
+    if found.evaluation.decoding.refused:
+        raise ConfigError(f"the evaluation does not fit this device: its largest batch {found.evaluation.decoding.refused}")
 
 
 def _bytes(size: str | None) -> int | None:
@@ -93,7 +95,7 @@ def _device(found: "RunPlan") -> str:
     device = found.device
     if device.kind == "cpu":
         return "CPU, which has the plain plan only; --vram 80GiB plans for a GPU"
-    return f"{device.name}, {gib(device.free_bytes)} free, {gib(max(0, found.usable_bytes))} of it may be used"
+    return f"{device.name}, {gib(max(0, device.free_bytes))} free, {gib(max(0, found.usable_bytes))} of it may be used"
 
 
 def _print_plans(found: "RunPlan") -> None:

@@ -16,6 +16,8 @@ import torch
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from engine.core.out_of_memory import is_out_of_memory
+
 try:
     from torch.nn.attention.varlen import varlen_attn
 except ImportError:
@@ -31,7 +33,7 @@ def use_sluice_attention(model: Any) -> bool:
     """Let the model attend through this module; False where its family's layers are not known to allow it."""
     config = model.config
     windowed = getattr(config, "use_sliding_window", getattr(config, "sliding_window", None) is not None)
-    if getattr(config, "model_type", "") not in _FAMILIES or windowed:
+    if getattr(config, "model_type", "") not in _FAMILIES or windowed or getattr(config, "attention_dropout", 0.0):
         return False
     ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
     model.config._attn_implementation = NAME
@@ -118,6 +120,8 @@ def segments_work(device: torch.device, dtype: torch.dtype, *, heads: int, key_h
         seen = _segments(query, key, value, ends, 64, width**-0.5)
         (grad_seen,) = torch.autograd.grad(seen.float().square().sum(), key)
     except (RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         return str(error).partition("\n")[0][:160]
     right, _ = attend(None, query, key, value, mask, scaling=width**-0.5)
     (grad_right,) = torch.autograd.grad(right.float().square().sum(), key)

@@ -17,9 +17,11 @@ import torch
 from transformers import DynamicCache
 
 from engine.compute.attention import NAME, masks_of
+from engine.core.out_of_memory import is_out_of_memory
 from engine.core.planner import cache_columns
 from engine.protocol.arms import StopReason
 from engine.protocol.errors import EngineError
+from engine.protocol.events import Event, FastPathFellBack
 
 # How many tokens are decoded between two looks at whether all rows have ended; a look stalls a GPU, and is free on a CPU.
 TOKENS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 8}
@@ -36,14 +38,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Decoder:
     """Decodes batches with one model in eval mode; `graphs` captures the step of a batch's shape once and replays it.
 
-    `state` tells apart what a captured graph must not mix up, adapter on and off.
+    `state` tells apart what a captured graph must not mix up, adapter on and off. Where a step cannot be captured, kernels are launched one
+    by one from then on, and `emit` is told.
     """
 
-    def __init__(self, model: Any, *, pad_id: int, graphs: bool = False) -> None:
+    def __init__(self, model: Any, *, pad_id: int, graphs: bool = False, emit: Callable[[Event], None] = lambda _: None) -> None:
         self._model, self._pad_id = model, pad_id
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._base, self._fixed = base, base.config._attn_implementation == NAME
-        self._graphs = graphs and self._fixed
+        self._graphs, self._emit = graphs and self._fixed, emit
         self._storage = _Storage(0)
         self._steps: dict[tuple[int, int, bool], _FixedStep] = {}
 
@@ -128,9 +131,18 @@ class Decoder:
             if first:
                 first = False
                 return step.begin(ids_bt, mask_bt)
-            return step.next(ids_bt)
+            try:
+                return step.next(ids_bt)
+            except CaptureError as error:
+                self._graphs = False
+                self._emit(FastPathFellBack(path="CUDA graph", reason=str(error), instead="kernels are launched one by one"))
+                return step.again_without_graph()
 
         return feed
+
+
+class CaptureError(Exception):
+    """A step could not be captured as a graph, for another reason than memory."""
 
 
 class _Storage:
@@ -212,11 +224,21 @@ class _FixedStep:
         if not self._wants_graph:
             return self._step()
         if self._graph is None:
-            self._capture()
+            try:
+                self._capture()
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                raise CaptureError(str(error).partition("\n")[0][:160]) from error
         else:
             self._graph.replay()
         assert self._logits_bv is not None
         return self._logits_bv
+
+    def again_without_graph(self) -> torch.Tensor:
+        """The step whose capture failed; as the ones to follow, kernel by kernel."""
+        self._wants_graph = False
+        return self._step()
 
     def _capture(self) -> None:
         """Run the step twice as it is, which changes nothing, then capture it; the buffers then hold this step's results."""
@@ -226,10 +248,11 @@ class _FixedStep:
             for _ in range(2):
                 self._step()
         torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             self._logits_bv = self._step()
-        self._graph.replay()
+        graph.replay()
+        self._graph = graph
 
     def _step(self) -> torch.Tensor:
         return self._forward(self._ids_b1, self._position_b1, self._visible_bs[:, None, None])

@@ -119,14 +119,13 @@ def _open(context: StageContext, prereg: Preregistration, items: tuple[HeldOutIt
     _warn_of_length(context, plan, getattr(loaded.model.config, "max_position_embeddings", None))
     before = arm_files.read_conditions(context.run, "base") if arm == "sft" else None
     chosen = choose_decoding_plan(context, arm, loaded, plan, before)
-    compute_plan = chosen.plan
-    planned = carry_out(compute_plan, loaded.model, compute_dtype=loaded.compute_dtype, emit=context.emit)
+    planned = carry_out(chosen.plan, loaded.model, compute_dtype=loaded.compute_dtype, emit=context.emit)
     decoder = ArmDecoder(
-        loaded, planned, Decoder(loaded.model, pad_id=loaded.pad_id, graphs=compute_plan.graph), {item.id: item for item in items},
+        loaded, planned, Decoder(loaded.model, pad_id=loaded.pad_id, graphs=planned.plan.graph, emit=context.emit), {item.id: item for item in items},
         prompts, config.eval.max_new_tokens,
     )  # fmt: skip
     conditions = conditions_of(
-        loaded, config, batch_items=batch_items, plan_digest=plan.digest, compute_plan=compute_plan, adapter=adapter
+        loaded, config, batch_items=batch_items, plan_digest=plan.digest, compute_plan=planned.plan, adapter=adapter
     )
     return _Session(context, prereg, decoder, plan, conditions, chosen)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import torch
 from torch.utils.checkpoint import checkpoint
 
@@ -17,6 +18,7 @@ from engine.compute.dropout import kernels_available
 from engine.compute.fused import fuse
 from engine.compute.linears import Switches
 from engine.compute.planned_linears import frozen_linears, install_linears, mirror_layers
+from engine.core.out_of_memory import is_out_of_memory
 from engine.protocol.events import Event, FastPathFellBack
 from engine.protocol.plans import ComputePlan
 
@@ -26,10 +28,11 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A model under its plan. `own_attention`: it attends through sluice; `segments`: by segments' lengths; `graph`: its rows may be captured;
+    """A model under its plan, `plan` with the fast paths that were taken. `own_attention`: it attends through sluice; `segments`: by segments' lengths; `graph`: its rows may be captured;
     `chunk_tokens` of its loss."""
 
     model: Any
+    plan: ComputePlan
     switches: Switches
     adapter_dtype: torch.dtype
     own_attention: bool
@@ -47,12 +50,12 @@ def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit
     mirror_layers(model, plan.mirrored_layers)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = model.device.type == "cuda" and use_sluice_attention(base)
-    if plan.compiled:
-        _fuse(base, emit)
+    compiled = plan.compiled and _fuse(base, emit)
     _recompute(base, plan.recomputed_layers)
     segments = plan.attention == "varlen" and _by_segments(base, own, compute_dtype, emit)
     graph = plan.graph and _by_graphs(model, emit)
-    return PlannedModel(model, switches, adapter_dtype, own, segments, graph, plan.loss_chunk_tokens if own else 0)
+    taken = msgspec.structs.replace(plan, compiled=compiled, graph=graph, attention="varlen" if segments else "masked")
+    return PlannedModel(model, taken, switches, adapter_dtype, own, segments, graph, plan.loss_chunk_tokens if own else 0)
 
 
 def _by_graphs(model: Any, emit: Emit) -> bool:
@@ -78,13 +81,17 @@ def _by_segments(base: Any, own: bool, dtype: torch.dtype, emit: Emit) -> bool:
     return not problem
 
 
-def _fuse(base: Any, emit: Emit) -> None:
+def _fuse(base: Any, emit: Emit) -> bool:
     """Fuse the small kernels where they compile and run here."""
     try:
         fuse(base)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         emit(FastPathFellBack(path="compiled kernels", reason=reason, instead="they are launched one by one"))
+        return False
+    return True
 
 
 def _recompute(base: Any, count: int) -> None:

@@ -16,6 +16,7 @@ from engine.core.planner import (
     DeviceFigures,
     ModelShape,
     Workload,
+    budget_bytes,
     candidates,
     choose,
     cpu_figures,
@@ -27,7 +28,6 @@ from engine.core.planner import (
     mirrorable,
     peak_of_row,
     still_fits,
-    usable_bytes,
 )
 from engine.protocol.arms import Conditions
 from engine.protocol.config import Config
@@ -71,8 +71,10 @@ def choose_decoding_plan(
     """
     config, device = context.config, device_figures(loaded.device, DeviceGauge(loaded.device))
     shape = shape_of(config, loaded)
+    # smaller batches alone would free nothing: what they leave would go to more mirrored layers
+    failed = read_run_plan(context.run).failed_peaks("base", "sft")
     estimate = decoding_estimate(
-        shape, [(len(batch.ids), batch.width) for batch in plan.batches], device, usable_bytes=usable_bytes(device, config),
+        shape, [(len(batch.ids), batch.width) for batch in plan.batches], device, usable_bytes=budget_bytes(device, config, failed),
         new_tokens=config.eval.max_new_tokens, mirrorable=mirrorable(config, shape, device), element_size=element_bytes(config, device),
     )  # fmt: skip
     compute_plan = decoding_plan(estimate.mirrored_layers, device, config, shape)

@@ -1,6 +1,6 @@
 """Which checkpoints a training may go on from, and whether it is then exact.
 
-Settings and model decide the course; plan, versions and threads only its last bits. It refuses to call a resume exact where any of
+Settings and model decide the course; plan, versions, device and threads only its last bits. It refuses to call a resume exact where any of
 those changed.
 """
 
@@ -33,10 +33,15 @@ def course_sha256(config: Config, loaded: LoadedModel) -> str:
     )
 
 
-def changes_since(found: Checkpoint, plan: ComputePlan) -> list[str]:
+def conditions_now(loaded: LoadedModel) -> dict[str, str]:
+    """Library versions and the device, which decide the last bits."""
+    return versions() | {"device": loaded.provenance.device}
+
+
+def changes_since(found: Checkpoint, plan: ComputePlan, loaded: LoadedModel) -> list[str]:
     """What changes the last bits and is not as it was when `found` was written, as `name old → new`."""
     before = _conditions(found.versions, found.threads, found.plan)
-    now = _conditions(versions(), torch.get_num_threads(), plan)
+    now = _conditions(conditions_now(loaded), torch.get_num_threads(), plan)
     return [
         f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
         for name in sorted(now | before)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+import msgspec
 import torch
 
 from engine.compute import preflight
@@ -19,7 +20,6 @@ from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, S
 from engine.compute.checkpoint_writer import CheckpointWriter
 from engine.compute.finish import Outcome, TrainedAdapter, finish_training
 from engine.compute.gradients import BatchGradients
-from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel, load_clean_model
 from engine.compute.lora import adapter_config_bytes, attach_lora
 from engine.compute.memory import DeviceGauge, MemoryWatch
@@ -27,7 +27,7 @@ from engine.compute.optimizers import build_optimizer
 from engine.compute.planned_model import carry_out
 from engine.compute.planning import bytes_per_token, choose_compute_plan
 from engine.compute.ran_out import told_and_kept
-from engine.compute.resuming import changes_since, course_sha256
+from engine.compute.resuming import changes_since, conditions_now, course_sha256
 from engine.compute.training_set import TrainingSet, read_training_set
 from engine.core.loss_spikes import WINDOW_STEPS, usual_before_spike
 from engine.core.out_of_memory import is_out_of_memory
@@ -84,7 +84,7 @@ class Trainer:
             row_tokens=rows[0], buckets=rows[1],
         )  # fmt: skip
         self._steps, self._widest_to_come = len(self._plans), widest_to_come(self._plans)
-        planned = carry_out(chosen.plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
+        planned = self._planned = carry_out(chosen.plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
         # without gradients a row may be wider, where attention is by segments and its mask not quadratic
         dev_rows = (max(rows[0], DEV_ROW_TOKENS), ()) if planned.segments else rows
         self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, *dev_rows)
@@ -128,7 +128,8 @@ class Trainer:
         """How it went, once `train` is exhausted."""
         best = self._state.best_step
         adapter_step = self._state.step if best is None else best
-        return Outcome(self._state, self._steps, adapter_step, self._chosen, self._memory.peak_bytes)
+        taken = msgspec.structs.replace(self._chosen, plan=self._planned.plan)
+        return Outcome(self._state, self._steps, adapter_step, taken, self._memory.peak_bytes)
 
     def train(self) -> Iterator[Event]:
         """Resume, then step by step to the end or an early stop; the model then holds the adapter of the best dev loss.
@@ -232,6 +233,8 @@ class Trainer:
         with preflight.randomness_kept(self._loaded.device):
             self._accumulate(StepPlan((row,)), 0)
             self._update()
+            if self._dev_rows:
+                self._loss.mean([max(self._dev_rows, key=lambda row: row.width)], self._data.dev.examples)
         self._whole = False
         peak = self._memory.measured(row.width)
         self._put_back(before)
@@ -247,10 +250,10 @@ class Trainer:
 
         Raises: MemoryRanOutError always.
         """
-        self._bank.zero_grad()
-        if self._loaded.device.type == "cuda":
-            torch.cuda.empty_cache()
         try:
+            self._bank.zero_grad()
+            if self._loaded.device.type == "cuda":
+                torch.cuda.empty_cache()
             # the checkpoint under way is told too where none is added to it
             if self._whole and self._state.step:
                 yield from self._checkpoint()
@@ -316,7 +319,8 @@ class Trainer:
         state = self._state.copy()
         best = self._best if state.best_step != state.step else None
         return Checkpoint(
-            state, self._bank.tensors(), on_cpu(self._optimizer.state_dict()), best, self._chosen.plan, versions(),
+            state, self._bank.tensors(), on_cpu(self._optimizer.state_dict()), best, self._planned.plan,
+            conditions_now(self._loaded),
             torch.get_num_threads(),
         )  # fmt: skip
 
@@ -343,7 +347,7 @@ class Trainer:
         self._writer.resumed(found.state)
         if found.state.best_step is not None:
             self._best = found.adapter if found.best is None else found.best
-        if changed := changes_since(found, self._chosen.plan):
+        if changed := changes_since(found, self._planned.plan, self._loaded):
             self._state.exact = False
             yield Warned(text=f"the checkpoint of step {found.state.step} was written under another plan or other versions "
                               f"({'; '.join(changed)}); training goes on, but not to the last bit as if it had never stopped")  # fmt: skip

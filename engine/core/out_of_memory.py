@@ -13,12 +13,12 @@ _TEXT = re.compile(r"\bout of memory\b|\b(CU|HIP|ROC)(BLAS|BLASLT|DNN|SOLVER|SPA
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True where `error`, or what it was raised from, says that the GPU's memory ran out."""
+    """True where `error`, or what it was raised from or while handling, says that the GPU's memory ran out."""
     found: BaseException | None = error
     while found is not None:
         if _says_so(found):
             return True
-        found = found.__cause__
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
     return False
 
 

@@ -29,6 +29,7 @@ from engine.core.planner import (
     mirrorable,
     usable_bytes,
 )
+from engine.core.planner.device import GIB, card_named
 from engine.core.prompt import prompt_text, response_text
 from engine.core.split import dev_split
 from engine.core.statistics import Undecided, smallest_detectable_difference
@@ -95,8 +96,10 @@ class _Examples(msgspec.Struct, frozen=True):
 
 
 def device_of_run(config: Config, *, vram_bytes: int | None = None, card: str = "") -> DeviceFigures:
-    """The device to plan for: an empty GPU of `vram_bytes` where that is given, else the first one that the driver shows, with what is
+    """The device to plan for: an empty GPU of `vram_bytes`, or of the memory of the `card` that is named, else the first one that the driver shows, with what is
     free on it now, else the CPU."""
+    if vram_bytes is None and (known := card_named(card) if card else None):
+        vram_bytes = known.vram_gib * GIB
     if vram_bytes is not None:
         return gpu_figures(total_bytes=vram_bytes, free_bytes=vram_bytes - CONTEXT_BYTES, name=card)
     gpus = [gpu for gpu in driver_gpus() if gpu.total_bytes] if config.engine.device != "cpu" else []

@@ -43,9 +43,9 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     preflights: dict[Stage, Preflight] = {}
     recoveries: tuple[Recovery, ...] = ()
 
-    def failed_peaks(self, stage: Stage) -> tuple[int, ...]:
-        """Predicted peaks of the plans that ran out of memory in `stage`."""
-        return tuple(one.predicted_peak_bytes for one in self.recoveries if one.stage == stage and one.predicted_peak_bytes)
+    def failed_peaks(self, *stages: Stage) -> tuple[int, ...]:
+        """Predicted peaks of the plans that ran out of memory in any of `stages`."""
+        return tuple(one.predicted_peak_bytes for one in self.recoveries if one.stage in stages and one.predicted_peak_bytes)
 
     @property
     def most_batch_items(self) -> int | None:
@@ -58,10 +58,10 @@ def recovery_text(recovery: Recovery) -> str:
     """A sentence for reports: what ran out where, and what was done."""
     if recovery.stage == "train":
         after = "" if recovery.step is None else f" after step {recovery.step:,}"
-        return f"GPU memory ran out in training{after}; it went on from there with a plan that needs less, same effective batch"
+        return f"GPU memory ran out in training{after}; a new process went on, no plan taken that needs as much, same effective batch"
     if recovery.batch_items is not None:
         return (
-            f"GPU memory ran out in the {recovery.stage} arm; both arms were answered in batches of "
-            f"{max(1, recovery.batch_items // 2)} items instead of {recovery.batch_items}"
+            f"GPU memory ran out in the {recovery.stage} arm at {recovery.batch_items} items; both arms were answered in batches of at most "
+            f"{max(1, recovery.batch_items // 2)}"
         )
     return f"GPU memory ran out in stage {recovery.stage}; it was started again"

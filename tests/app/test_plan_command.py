@@ -50,6 +50,19 @@ def test_json_has_every_candidate(job: Path, capsys: pytest.CaptureFixture[str])
     assert found.chosen in found.plans and len(found.plans) > 20
 
 
+def test_a_card_that_is_named_has_its_own_memory(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan.main([str(job), "--card", "H100", "--json"], standalone_mode=False)
+    found = msgspec.json.decode(capsys.readouterr().out, type=RunPlan)
+    assert (found.device.kind, found.device.total_bytes) == ("cuda", 80 << 30)
+
+
+def test_an_evaluation_that_does_not_fit_is_an_error_too(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = job / "sluice.toml"
+    path.write_text(path.read_text() + "\n[eval]\nmax_new_tokens = 30000\nbatch_items = 396\n")
+    with pytest.raises(ConfigError, match="the evaluation does not fit this device: its largest batch needs"):
+        plan.main([str(job), "--vram", "48GiB"], standalone_mode=False)
+
+
 def test_a_card_that_is_too_small_shows_the_table_and_says_what_to_change(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="no plan for training fits this device"):
         plan.main([str(job), "--vram", "16"], standalone_mode=False)
@@ -60,6 +73,13 @@ def test_a_model_of_unknown_shape_and_a_forced_choice_are_said(job: Path, capsys
     (job / "model" / "config.json").write_text(json.dumps(BIG | {"model_type": "gemma"}))
     plan.main([str(job), "--vram", "80GiB"], standalone_mode=False)
     assert "unknown shape: model_type is 'gemma'" in capsys.readouterr().out
+    for odd, said in (
+        ({"num_attention_heads": 10_000}, "do not go together"),
+        ({"num_hidden_layers": 10**6}, "has 1,000,000 layers"),
+    ):
+        (job / "model" / "config.json").write_text(json.dumps(BIG | odd))
+        plan.main([str(job), "--vram", "80GiB"], standalone_mode=False)
+        assert said in " ".join(capsys.readouterr().out.split())
     (job / "model" / "config.json").write_text(json.dumps(BIG))
     with (job / "sluice.toml").open("a") as stream:
         stream.write('[plan]\nmirror = 5\ngraph = "off"\n')

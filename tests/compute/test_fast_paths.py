@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
+from engine.compute import decode
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.attention import NAME, use_sluice_attention
 from engine.compute.decode import Decoder
@@ -410,8 +412,30 @@ def test_a_fast_path_that_is_not_there_is_told_and_replaced(base: Any) -> None:
     plan = ComputePlan(row_tokens=128, attention="varlen")
     planned = carry_out(plan, copy.deepcopy(base), compute_dtype=torch.float32, emit=told.append)
     assert not planned.segments
+    assert planned.plan == msgspec.structs.replace(plan, attention="masked"), "what is recorded is what is done"
     assert [event.path for event in told if isinstance(event, FastPathFellBack)] == ["attention by segments"]
     assert isinstance(planned.model.get_submodule("model.layers.0.self_attn.q_proj"), FrozenLinear)
+
+
+def test_a_step_that_cannot_be_captured_is_told_and_goes_on_kernel_by_kernel(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, told = copy.deepcopy(base), []
+    assert use_sluice_attention(model)
+    prompts = [[5, 6, 7], [9, 8]]
+    wanted = Decoder(model, pad_id=0).decode(prompts, end_id=511, max_new_tokens=9)
+
+    def cannot(self: Any) -> None:
+        self._step()
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(decode._FixedStep, "_capture", cannot)
+    decoder = Decoder(model, pad_id=0, graphs=True, emit=told.append)
+    assert [decoder.decode(prompts, end_id=511, max_new_tokens=9) for _ in range(2)] == [wanted] * 2
+    assert [(event.path, "\n" in event.reason) for event in told] == [("CUDA graph", False)]
+    monkeypatch.setattr(
+        decode._FixedStep, "_capture", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))
+    )
+    with pytest.raises(torch.OutOfMemoryError):
+        Decoder(model, pad_id=0, graphs=True).decode(prompts, end_id=511, max_new_tokens=9)
 
 
 def test_without_the_dropout_kernel_nothing_is_captured(base: Any) -> None:
@@ -429,11 +453,23 @@ def test_what_does_not_compile_is_told_and_leaves_the_model_as_it_was(base: Any,
 
     monkeypatch.setattr(torch, "compile", broken)
     model, told = copy.deepcopy(base), []
-    carry_out(ComputePlan(row_tokens=128, compiled=True), model, compute_dtype=torch.float32, emit=told.append)
+    planned = carry_out(ComputePlan(row_tokens=128, compiled=True), model, compute_dtype=torch.float32, emit=told.append)
+    assert not planned.plan.compiled
     assert [(event.path, event.reason) for event in told] == [("compiled kernels", "no C compiler")]
     ids = torch.arange(3, 40).unsqueeze(0)
     with torch.no_grad():
         assert torch.equal(model(input_ids=ids).logits, base(input_ids=ids).logits)
+
+
+def test_memory_that_runs_out_while_compiling_is_no_fall_back(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "compile", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        carry_out(
+            ComputePlan(row_tokens=128, compiled=True), copy.deepcopy(base), compute_dtype=torch.float32, emit=lambda _: None
+        )
 
 
 @pytest.mark.parametrize("mirrored", [0, 99])

@@ -136,6 +136,32 @@ def test_where_the_checkpoint_fails_too_the_last_one_serves(context_of: Contexts
     assert second.of(Rewound)[0].step == 4
 
 
+def test_where_the_device_is_of_no_use_any_more_the_last_checkpoint_serves(
+    context_of: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, real = context_of("lost", checkpoint_every_steps=2), BatchGradients.of
+
+    def of(self: Any, plan: Any, examples: Any, number: int, following: Any = None) -> Any:
+        if number == 6:
+
+            def broken() -> None:
+                raise RuntimeError("CUDA error: unspecified launch failure")
+
+            monkeypatch.setattr(self._bank, "zero_grad", broken)
+            raise OUT_OF_MEMORY
+        return real(self, plan, examples, number, following)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchGradients, "of", of)
+        with pytest.raises(MemoryRanOutError):
+            train_stage(first)
+    assert "unspecified launch failure" in first.of(CheckpointFailed)[0].reason
+    assert (first.of(MemoryRanOut)[0].step, first.of(CheckpointWritten)[-1].step) == (5, 4)
+    second = context_of("lost", checkpoint_every_steps=2)
+    train_stage(second)
+    assert second.of(Rewound)[0].step == 4
+
+
 def test_a_preflight_that_does_not_fit_says_so_before_step_1(context_of: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
     import msgspec
 

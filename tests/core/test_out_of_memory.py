@@ -27,6 +27,20 @@ def test_each_way_of_saying_it(error: Exception) -> None:
     wrapped = ValueError("a library failed")
     wrapped.__cause__ = error
     assert is_out_of_memory(wrapped)
+    try:
+        try:
+            raise error
+        except Exception:
+            raise RuntimeError("capture was ended in a wrong state")  # noqa: B904 - as the library does
+    except RuntimeError as raised:
+        assert is_out_of_memory(raised), "what went wrong while handling it is no other cause"
+    try:
+        try:
+            raise error
+        except Exception:
+            raise KeyError("another matter") from None
+    except KeyError as raised:
+        assert not is_out_of_memory(raised)
 
 
 @pytest.mark.parametrize(

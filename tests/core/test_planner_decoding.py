@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.planner import ModelShape, cpu_figures, decoding_estimate, decoding_peak, gpu_figures, mirrorable
+from engine.core.planner import ModelShape, budget_bytes, cpu_figures, decoding_estimate, decoding_peak, gpu_figures, mirrorable
 from engine.core.planner.decoding import CACHE_STEP
 from engine.protocol.config import LINEAR_LAYERS, Config, PlanTable
 
@@ -45,6 +45,19 @@ def test_as_many_layers_as_fit_are_mirrored(gib: float, mirrored: int) -> None:
     assert (found.rows, found.tokens, found.refused) == (32, 280, "") and found.peak_bytes <= usable
     if found.mirrored_layers < 64:
         assert decoding_peak(SHAPE, found.mirrored_layers + 1, rows=32, prompt_tokens=24, new_tokens=256) > usable
+
+
+def test_after_memory_ran_out_smaller_batches_take_less_memory_and_not_more_layers() -> None:
+    device = gpu_figures(total_bytes=46 * GIB, free_bytes=46 * GIB, name="")
+    before, failed = GIB * 100, []
+    for rows in (64, 32, 16, 8):
+        found = decoding_estimate(
+            SHAPE, [(rows, 100)], device, usable_bytes=budget_bytes(device, Config(), failed), new_tokens=256,
+            mirrorable=mirrorable(Config(), SHAPE, device),
+        )  # fmt: skip
+        assert found.peak_bytes < 0.95 * before
+        before = found.peak_bytes
+        failed.append(before)
 
 
 def test_a_forced_mirror_is_kept_and_refused_where_it_does_not_fit() -> None:

@@ -67,5 +67,5 @@ def test_a_full_disk_loses_what_only_tells_but_not_in_silence_what_decides(
 
 def test_reports_say_what_was_done() -> None:
     assert "in training after step 12" in recovery_text(IN_TRAINING) and "same effective batch" in recovery_text(IN_TRAINING)
-    assert "both arms were answered in batches of 16 items instead of 32" in recovery_text(IN_BASE)
+    assert "at 32 items; both arms were answered in batches of at most 16" in recovery_text(IN_BASE)
     assert "stage sft" in recovery_text(Recovery(stage="sft", at="", reason=""))

@@ -85,6 +85,11 @@ def choose(estimates: Sequence[PlanEstimate]) -> PlanEstimate:
     )
 
 
+def budget_bytes(device: DeviceFigures, settings: Config, failed_peaks: Sequence[int]) -> int:
+    """What a plan may take: what is usable, and less than 95% of what any plan was predicted to take that ran out of memory."""
+    return min((usable_bytes(device, settings), *(int(AS_MUCH * peak) - 1 for peak in failed_peaks)))
+
+
 def still_fits(estimate: PlanEstimate, device: DeviceFigures, settings: Config, *, failed_peaks: Sequence[int] = ()) -> bool:
     """Whether a plan that was chosen before may be taken again: it fits what is free now, and nothing like it ran out of memory."""
     lost = any(estimate.peak_bytes >= AS_MUCH * peak for peak in failed_peaks)
@@ -163,8 +168,7 @@ class _Planner:
 
     @property
     def _budget(self) -> int:
-        failed = (int(AS_MUCH * peak) - 1 for peak in self.failed_peaks)
-        return min((usable_bytes(self.device, self.settings), *failed))
+        return budget_bytes(self.device, self.settings, self.failed_peaks)
 
     def _refusal(self, peak: int) -> str:
         usable = usable_bytes(self.device, self.settings)

@@ -14,6 +14,7 @@ from engine.protocol.config import Config
 KNOWN_MODELS = ("llama", "mistral", "qwen2", "qwen3")
 SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Linear layers of a decoder layer that read one input: mirrored, they are one product."""
+_MOST_LAYERS = 1_000
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
@@ -136,6 +137,10 @@ def _not_understood(config: Mapping[str, Any], shape: ModelShape) -> str:
         return f"model_type is {kind!r}, known are {', '.join(KNOWN_MODELS)}"
     if experts := [key for key in _EXPERTS if config.get(key)]:
         return f"config.json has {experts[0]}: a mixture of experts"
+    if shape.head_dim < 1 or shape.heads % shape.kv_heads:
+        return f"config.json has {shape.heads} heads and {shape.kv_heads} key heads for a hidden size of {shape.hidden}, which do not go together"
+    if shape.layers > _MOST_LAYERS:
+        return f"config.json has {shape.layers:,} layers"
     strange = [target for target in shape.lora_targets if target not in shape.linears]
     return f"train.lora_targets has {', '.join(strange)}, whose size is not known" if strange else ""
 
