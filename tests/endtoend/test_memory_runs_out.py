@@ -72,7 +72,7 @@ def test_manifest_plan_and_report_tell_every_recovery(recovered: RunFolder) -> N
     summary, page = (" ".join(path.read_text().split()) for path in (recovered.summary, recovered.report_html))
     for text in (summary, page):
         assert "GPU memory ran out in training after step 4" in text
-        assert "both arms were answered in batches of 3 items instead of 6" in text
+        assert "at 6 items; both arms were answered in batches of at most 3" in text
 
 
 def test_the_adapter_is_that_of_a_run_with_memory_enough(recovered: RunFolder, undisturbed: RunFolder) -> None:
