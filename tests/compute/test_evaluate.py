@@ -292,11 +292,12 @@ def test_one_item_that_does_not_fit_alone_ends_with_what_to_change(new_run: NewR
 def test_a_rehearsal_decodes_the_heaviest_batch_in_full_first_and_changes_nothing(new_run: NewRun, monkeypatch) -> None:
     run, config = new_run("plain")
     evaluate_arm(Stage(run, config), "base")
-    decoded, real = [], Decoder.decode
+    decoded, end_ids, real = [], [], Decoder.decode
 
     def noted(self, prompts, **settings):
         answers = real(self, prompts, **settings)
         decoded.append((len(prompts), max(map(len, prompts)), {len(answer.token_ids) for answer in answers}))
+        end_ids.append(settings["end_id"])
         return answers
 
     monkeypatch.setattr(Decoder, "decode", noted)
@@ -305,6 +306,7 @@ def test_a_rehearsal_decodes_the_heaviest_batch_in_full_first_and_changes_nothin
     stage = Stage(rehearsed, config)
     evaluate_arm(stage, "base")
     rows, width, lengths = decoded[0]
+    assert end_ids[0] == -1 and min(end_ids[1:]) > 0, "no row of the rehearsal ends before its full length"
     assert lengths == {8} and rows * width == max(rows * width for rows, width, _ in decoded)
     (told,) = stage.of(ev.PreflightMeasured)
     assert (told.what, told.tokens, told.measured_peak_bytes) == ("decode", rows * (width + 8), None)
