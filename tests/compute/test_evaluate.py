@@ -306,7 +306,7 @@ def test_a_rehearsal_decodes_the_heaviest_batch_in_full_first_and_changes_nothin
     stage = Stage(rehearsed, config)
     evaluate_arm(stage, "base")
     rows, width, lengths = decoded[0]
-    assert end_ids[0] == -1 and min(end_ids[1:]) > 0, "no row of the rehearsal ends before its full length"
+    assert end_ids[0] == -1 and min(end_ids[1:]) >= 0, "no row of the rehearsal ends before its full length"
     assert lengths == {8} and rows * width == max(rows * width for rows, width, _ in decoded)
     (told,) = stage.of(ev.PreflightMeasured)
     assert (told.what, told.tokens, told.measured_peak_bytes) == ("decode", rows * (width + 8), None)
