@@ -1,6 +1,7 @@
 """Planting k faults finds exactly k, whatever the order of the records; no bytes make a reader fail in any way but in words."""
 
 import random
+from collections import Counter
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,12 @@ FAULTS = {
 }
 
 
+def six_words(item):
+    """Every run of six words of an item, once."""
+    words = item["instruction"].lower().split()
+    return {tuple(words[at : at + 6]) for at in range(len(words) - 5)}
+
+
 # without shrinking: an example takes half a second, and the counts say which fault it was
 @settings(
     max_examples=6,
@@ -32,9 +39,13 @@ def test_k_planted_faults_are_k_found_faults_in_any_order(small, counts, seed):
     generator, whole = random.Random(seed), small.records
     small.records = [{**record, "metadata": dict(record["metadata"]), "completion": "Yes."} for record in whole]
     places = generator.sample(range(len(small.records)), sum(counts.values()))
-    # held-out items whose text stands in no record yet, one for each leak
+    # held-out items whose text stands in no record yet and that no other item shares six words with: one for each leak, and none by the way
     texts = {record["instruction"].lower() for record in whole}
-    free = [item for item in small.items if item["instruction"].lower() not in texts]
+    shared = Counter(words for item in small.items for words in six_words(item))
+    free = [
+        item for item in small.items
+        if item["instruction"].lower() not in texts and all(shared[words] == 1 for words in six_words(item))
+    ]  # fmt: skip
     for gate, count in counts.items():
         for _ in range(count):
             FAULTS[gate](small.records[places.pop()], free.pop())
