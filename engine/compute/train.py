@@ -251,10 +251,11 @@ class Trainer:
         Raises: MemoryRanOutError always.
         """
         try:
+            # first, so that the checkpoint under way is told also where the device is of no use any more
+            yield from self._writer.settle()
             self._bank.zero_grad()
             if self._loaded.device.type == "cuda":
                 torch.cuda.empty_cache()
-            # the checkpoint under way is told too where none is added to it
             if self._whole and self._state.step:
                 yield from self._checkpoint()
             yield from self._writer.settle()

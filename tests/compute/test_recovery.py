@@ -1,5 +1,6 @@
 """Memory that runs out in training: the completed step is kept, plan.json knows, and what follows is bit for bit what it would have been."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -139,7 +140,13 @@ def test_where_the_checkpoint_fails_too_the_last_one_serves(context_of: Contexts
 def test_where_the_device_is_of_no_use_any_more_the_last_checkpoint_serves(
     context_of: Contexts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, real = context_of("lost", checkpoint_every_steps=2), BatchGradients.of
+    """Also where that checkpoint is still being written when memory runs out: it is told, too."""
+    first, real, real_write, ran_out = (
+        context_of("lost", checkpoint_every_steps=2),
+        BatchGradients.of,
+        CheckpointFolder.write,
+        threading.Event(),
+    )
 
     def of(self: Any, plan: Any, examples: Any, number: int, following: Any = None) -> Any:
         if number == 6:
@@ -148,11 +155,17 @@ def test_where_the_device_is_of_no_use_any_more_the_last_checkpoint_serves(
                 raise RuntimeError("CUDA error: unspecified launch failure")
 
             monkeypatch.setattr(self._bank, "zero_grad", broken)
+            ran_out.set()
             raise OUT_OF_MEMORY
         return real(self, plan, examples, number, following)
 
+    def write(self: Any, checkpoint: Any) -> Any:
+        assert checkpoint.state.step != 4 or ran_out.wait(60)
+        return real_write(self, checkpoint)
+
     with monkeypatch.context() as patched:
         patched.setattr(BatchGradients, "of", of)
+        patched.setattr(CheckpointFolder, "write", write)
         with pytest.raises(MemoryRanOutError):
             train_stage(first)
     assert "unspecified launch failure" in first.of(CheckpointFailed)[0].reason
