@@ -32,6 +32,7 @@ from engine.compute.training_set import TrainingSet, read_training_set
 from engine.core.loss_spikes import WINDOW_STEPS, usual_before_spike
 from engine.core.out_of_memory import is_out_of_memory
 from engine.core.packing import StepPlan, plan_epochs, plan_rows, widest_to_come
+from engine.core.planner import dev_row_tokens
 from engine.core.schedule import learning_rate
 from engine.protocol.errors import DisplacedError, NonFiniteLossError, StopRequested
 from engine.protocol.events import (
@@ -51,7 +52,6 @@ from engine.protocol.recoveries import Preflight
 from engine.protocol.stage_context import StageContext
 
 DEV_PER_EPOCH = 4
-DEV_ROW_TOKENS = 2048
 
 
 def train_stage(context: StageContext, *, gated_sha256: str | None = None) -> None:
@@ -85,9 +85,7 @@ class Trainer:
         )  # fmt: skip
         self._steps, self._widest_to_come = len(self._plans), widest_to_come(self._plans)
         planned = self._planned = carry_out(chosen.plan, model, compute_dtype=loaded.compute_dtype, emit=context.emit)
-        # without gradients a row may be wider, where attention is by segments and its mask not quadratic
-        dev_rows = (max(rows[0], DEV_ROW_TOKENS), ()) if planned.segments else rows
-        self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, *dev_rows)
+        self._dev_rows = plan_rows(range(len(data.dev.examples)), data.dev.examples, dev_row_tokens(planned.plan))
         self._bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
         self._optimizer = build_optimizer(self._settings, [self._bank.master])
         self._graphs = planned.graph

@@ -16,8 +16,10 @@ from engine.core.planner import (
     candidates,
     choose,
     cpu_figures,
+    dev_row_tokens,
     forced_settings,
     gpu_figures,
+    peak_of_reading,
     peak_of_row,
     usable_bytes,
 )
@@ -82,6 +84,23 @@ def test_the_choice_always_fits_and_nothing_faster_does(
     assert chosen.peak_bytes <= usable_bytes(device, config) <= device.free_bytes * (1 - percent / 100)
     assert all(other.refused and other.peak_bytes > usable_bytes(device, config) for other in found[: found.index(chosen)])
     assert [one.step_s for one in found] == sorted(one.step_s for one in found)
+
+
+def test_a_dev_loss_that_needs_more_than_any_step_is_what_has_to_fit() -> None:
+    """Steps of one short example each, all layers recomputed; the dev loss is read in rows of up to 2,048 tokens."""
+    config, work = Config(plan=PlanTable(checkpointing="full", mirror="none")), workload([40] * 60, batch_examples=1)
+    peaks = {}
+    for dev in (0, 20, 100):
+        chosen = choose(candidates(SHAPE, msgspec.structs.replace(work, dev=(40,) * dev), card(139), config))
+        step, read = (
+            peak_of_row(SHAPE, chosen.plan, chosen.plan.row_tokens),
+            peak_of_reading(SHAPE, chosen.plan, min(40 * dev, 2048)),
+        )
+        assert chosen.peak_bytes == max(step, read)
+        peaks[dev] = (chosen.peak_bytes, step)
+    assert peaks[0][0] == peaks[0][1] == peaks[20][1] < peaks[20][0] < peaks[100][0]
+    masked = ComputePlan(row_tokens=64, attention="masked")
+    assert (dev_row_tokens(masked), dev_row_tokens(msgspec.structs.replace(masked, attention="varlen"))) == (64, 2048)
 
 
 def test_where_nothing_fits_the_error_says_what_to_change() -> None:

@@ -12,11 +12,11 @@ import msgspec
 
 from engine.core.packing import row_width
 from engine.core.planner.device import GIB, DeviceFigures
-from engine.core.planner.memory import BF16_BYTES, peak_of_row
+from engine.core.planner.memory import BF16_BYTES, peak_of_reading, peak_of_row
 from engine.core.planner.shape import ModelShape
 from engine.core.planner.spending import element_bytes, mirrorable, recomputable, spendings
 from engine.core.planner.timing import optimizer_seconds, row_seconds
-from engine.core.planner.workload import RowWidths, Workload, bucket_widths, packed_widths, row_limits
+from engine.core.planner.workload import RowWidths, Workload, bucket_widths, dev_row_tokens, packed_widths, row_limits
 from engine.protocol.config import Config
 from engine.protocol.errors import ConfigError
 from engine.protocol.plans import ComputePlan, PlanEstimate
@@ -163,8 +163,7 @@ class _Planner:
         return PlanEstimate(name=name, plan=plan, step_s=step_s, peak_bytes=peak, refused=self._refusal(peak))
 
     def _peak(self, plan: ComputePlan) -> int:
-        width = element_bytes(self.settings, self.device)
-        return peak_of_row(self.shape, plan, plan.row_tokens, optimizer=self.settings.train.optimizer, element_bytes=width)
+        return _peak(self.shape, plan, plan.row_tokens, self.workload, self.device, self.settings)
 
     @property
     def _budget(self) -> int:
@@ -194,16 +193,25 @@ def mean_step_seconds(shape: ModelShape, plan: ComputePlan, widths: RowWidths, d
     return total / rows * widths.rows_per_step + optimizer_seconds(shape, device)
 
 
+def _peak(
+    shape: ModelShape, plan: ComputePlan, row_tokens: int, workload: Workload, device: DeviceFigures, settings: Config
+) -> int:
+    """Bytes at most in training: in the step of a row of `row_tokens`, or between steps, where the dev loss is read."""
+    optimizer, width = settings.train.optimizer, element_bytes(settings, device)
+    step = peak_of_row(shape, plan, row_tokens, optimizer=optimizer, element_bytes=width)
+    read = min(sum(workload.dev), dev_row_tokens(plan))
+    return max(step, peak_of_reading(shape, plan, read, optimizer=optimizer, element_bytes=width))
+
+
 def _only_plan(
     shape: ModelShape, workload: Workload, device: DeviceFigures, settings: Config, failed_peaks: Sequence[int]
 ) -> PlanEstimate:
     plan = plain_plan(settings)
     if device.kind == "cpu":
         plan = msgspec.structs.replace(plan, mirrored_layers=mirrorable(settings, shape, device)[-1])
-    width = element_bytes(settings, device)
     widths = packed_widths(workload, plan.row_tokens)
     widest = max((row_width(tokens, plan.row_tokens) for tokens in widths.counts), default=plan.row_tokens)
-    peak = peak_of_row(shape, plan, widest, optimizer=settings.train.optimizer, element_bytes=width)
+    peak = _peak(shape, plan, widest, workload, device, settings)
     step_s = mean_step_seconds(shape, plan, widths, device)
     why = f" ({shape.unknown}: nothing can be predicted)" if shape.unknown else ""
     refused = "has run out of memory, and there is no other" if failed_peaks and device.kind != "cpu" else ""

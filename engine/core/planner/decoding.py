@@ -8,15 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.core.planner.device import GIB, DeviceFigures
-from engine.core.planner.memory import BF16_BYTES, COMPILED_INTERMEDIATE, FP32_BYTES, weight_bytes
+from engine.core.planner.memory import BF16_BYTES, FP32_BYTES, passing_bytes, weight_bytes
 from engine.core.planner.shape import ModelShape
 from engine.core.planner.spending import element_bytes
 from engine.protocol.config import Config
 from engine.protocol.plans import ComputePlan
-
-_PREFILL_HIDDEN = 6
-"""Hidden widths alive in one layer of the prompt's forward pass: residual, norm, attention's in- and output, and room for a cast."""
-
 
 CACHE_STEP = 64
 """Columns of the buffers of keys and values are a multiple of this, so that batches of like widths share a captured step."""
@@ -49,11 +45,10 @@ def decoding_peak(
     weights = weight_bytes(shape, mirrored_layers, element_bytes=element_size)
     adapters = shape.adapter_parameters * (FP32_BYTES + element_size)
     cache = rows * cache_columns(prompt_tokens + new_tokens) * 2 * shape.kv_width * shape.layers * element_size
-    layer = rows * prompt_tokens * element_size * (COMPILED_INTERMEDIATE * shape.intermediate + _PREFILL_HIDDEN * shape.hidden)
+    layer = passing_bytes(shape, rows * prompt_tokens, mirrored_layers=mirrored_layers, element_bytes=element_size)
     mask = rows * prompt_tokens * (prompt_tokens + new_tokens) * element_size
-    dequantised = shape.largest_linear * element_size if shape.quantized and mirrored_layers < shape.layers else 0
     logits = rows * shape.vocab * (element_size + FP32_BYTES)
-    return weights + adapters + cache + max(layer + mask + dequantised, logits)
+    return weights + adapters + cache + max(layer + mask, logits)
 
 
 def decoding_estimate(

@@ -32,6 +32,12 @@ WORKING_INTERMEDIATE = 3
 OUTSIDE_HIDDEN = 4
 """Hidden widths kept outside the layers: embeddings' output, last layer's output, last norm's output and its gradient."""
 
+PASSING_HIDDEN = 6
+"""Hidden widths alive in one layer of a forward pass without gradients: residual, norm, attention's in- and output, room for a cast."""
+
+READ_LOGIT_BYTES = 10
+"""A logit at the peak of a loss without gradients: bf16 (2), float (4), and what its logarithm of sums goes through (4)."""
+
 MASK_BYTES = 3
 """An entry of the block mask: the mask itself (1) and its bf16 form inside the attention (2)."""
 
@@ -80,6 +86,25 @@ def peak_of_row(
     backward += layer if plan.recomputed_layers else 0
     backward += shape.largest_linear * width if shape.quantized and plan.mirrored_layers < shape.layers else 0
     return static_bytes(shape, plan, optimizer=optimizer, element_bytes=width) + kept + max(logits, backward)
+
+
+def peak_of_reading(
+    shape: ModelShape, plan: ComputePlan, row_tokens: int, *, optimizer: str = "adamw", element_bytes: int = BF16_BYTES
+) -> int:
+    """Bytes allocated at most while the dev loss of a row of `row_tokens` is read between two steps; 0 as in `peak_of_row`."""
+    if shape.unknown:
+        return 0
+    logits = min(row_tokens, plan.loss_chunk_tokens or row_tokens) * shape.vocab * READ_LOGIT_BYTES
+    layer = passing_bytes(shape, row_tokens, mirrored_layers=plan.mirrored_layers, element_bytes=element_bytes)
+    layer += MASK_BYTES * row_tokens**2 if plan.attention == "masked" else 0
+    outside = OUTSIDE_HIDDEN * shape.hidden * element_bytes * row_tokens
+    return static_bytes(shape, plan, optimizer=optimizer, element_bytes=element_bytes) + outside + max(logits, layer)
+
+
+def passing_bytes(shape: ModelShape, tokens: int, *, mirrored_layers: int, element_bytes: int = BF16_BYTES) -> int:
+    """What so many tokens need inside one decoder layer where nothing is kept for a backward pass; its weights, where they are dequantised."""
+    dequantised = shape.largest_linear if shape.quantized and mirrored_layers < shape.layers else 0
+    return element_bytes * (tokens * (COMPILED_INTERMEDIATE * shape.intermediate + PASSING_HIDDEN * shape.hidden) + dequantised)
 
 
 def _adapter_bytes(shape: ModelShape, plan: ComputePlan, optimizer: str) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from engine.core.packing import epoch_order, pack_rows
+from engine.protocol.plans import ComputePlan
 
 MOST_BUCKETS = 12
 GPU_MULTIPLE = 64
@@ -21,6 +22,9 @@ PACKED_STEPS = 2_000
 WASTE_LEFT = 0.005
 """A bucket more must save this share of all tokens, or it is not worth compiling and capturing."""
 
+
+DEV_ROW_TOKENS = 2048
+"""Rows of the dev loss may be so wide: without gradients they take little memory, and there are fewer of them."""
 
 _MOST_WIDTHS = 128
 _ONE_ROW_SHARE = 0.98
@@ -77,6 +81,11 @@ def packed_widths(workload: Workload, row_tokens: int) -> RowWidths:
         by_place = dict(enumerate(lengths))
         counts.update(sum(by_place[place] for place in row) for row in pack_rows(by_place, row_tokens))
     return RowWidths(row_tokens=row_tokens, rows_per_step=counts.total() / max(1, len(steps)), counts=dict(counts))
+
+
+def dev_row_tokens(plan: ComputePlan) -> int:
+    """Width of the rows that the dev loss is read in: wider than training's, unless a mask of its square is to be made."""
+    return plan.row_tokens if plan.attention == "masked" else max(plan.row_tokens, DEV_ROW_TOKENS)
 
 
 def row_limits(workload: Workload, *, multiple: int = GPU_MULTIPLE) -> tuple[int, ...]:
