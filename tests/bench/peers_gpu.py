@@ -3,7 +3,7 @@
     PYTHONPATH=. python tests/bench/peers_gpu.py trl|unsloth MODEL [--modes padded,b8,packed] [--steps 9] [--gib 46]
 
 MODEL is a checkpoint of `reference_model.py`. padded: 2 examples × 4 accumulation steps; b8: 8 examples × 1; packed: 2 rows of 2,048 packed tokens.
-One JSON line a mode: median seconds an optimizer step, tokens a step, peak GiB. Unsloth wants a process of its own, as importing it patches
+One JSON line a mode: median seconds an optimizer step, tokens a step (as the mean row has them), peak GiB. Unsloth wants a process of its own, as importing it patches
 transformers. Nothing is downloaded.
 """
 
@@ -106,8 +106,11 @@ def main() -> None:
         steps = [
             after - before for before, after in zip(clock.ends[WARM_UP_STEPS:], clock.ends[WARM_UP_STEPS + 1 :], strict=False)
         ]
+        seconds, packed = statistics.median(steps), trainer.train_dataset["input_ids"]
+        tokens = batch * accumulation * statistics.mean(map(len, packed))
         found = {
-            "peer": arguments.peer, "mode": mode, "step_s": round(statistics.median(steps), 3), "steps_timed": len(steps),
+            "peer": arguments.peer, "mode": mode, "step_s": round(seconds, 3), "steps_timed": len(steps),
+            "tokens_a_step": round(tokens), "tokens_s": round(tokens / seconds),
             "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1),
         }  # fmt: skip
         print(json.dumps(found), flush=True)

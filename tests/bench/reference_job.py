@@ -102,7 +102,8 @@ def read_journal(workspace: Path) -> None:
             report(**{key: value for key, value in event.items() if key not in ("seq", "t", "path")})
     report(decision=[event["decision"] for event in kinds.get("VerdictReached", [])])
     loading = sum(event["elapsed_s"] for event in kinds.get("ModelLoaded", []) + kinds.get("LibrariesLoaded", []))
-    report(whole_s=round(events[-1]["mono_s"] - events[0]["mono_s"], 1), of_it_imports_and_loading_s=round(loading, 1))
+    whole = events[-1]["mono_s"] - events[0]["mono_s"]
+    report(whole_s=round(whole, 1), of_it_imports_and_loading_s=round(loading, 1), without_loading_s=round(whole - loading, 1))
 
 
 def main() -> None:
