@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from engine.compute.host_copies import host_copy
 from engine.compute.planned_linears import frozen_linears
 
 _PARTS = {"lora_A": ("a_ri", "grad_a_ri"), "lora_B": ("b_or", "grad_b_or")}
@@ -72,9 +73,9 @@ class AdapterBank:
             joined.publish()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """fp32 copies on the CPU by their names in an adapter file."""
-        flat = self.master.detach().to("cpu", copy=True)
-        return {name: _view(flat, offset, shape).clone() for name, offset, shape in self._slots}
+        """fp32 copies on the CPU, views of one, by their names in an adapter file."""
+        flat = host_copy(self.master)
+        return {name: _view(flat, offset, shape) for name, offset, shape in self._slots}
 
     def gradients(self) -> dict[str, torch.Tensor]:
         """Views of the fp32 gradients by the same names."""

@@ -198,15 +198,6 @@ class CheckpointFolder:
                 shutil.rmtree(self.path(step), ignore_errors=True)
 
 
-def on_cpu(value: Any) -> Any:
-    """A copy of an optimizer's state in which every tensor is a CPU tensor of its own."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: on_cpu(child) for key, child in value.items()}
-    return [on_cpu(child) for child in value] if isinstance(value, list) else value
-
-
 def _contents(checkpoint: Checkpoint) -> Iterator[tuple[str, bytes]]:
     """The files of a checkpoint, made one at a time so that only one is in memory."""
     yield ADAPTER_FILE, adapter_bytes(checkpoint.adapter)

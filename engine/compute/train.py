@@ -16,10 +16,11 @@ import torch
 
 from engine.compute import preflight
 from engine.compute.adapter_bank import AdapterBank
-from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState, on_cpu
+from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState
 from engine.compute.checkpoint_writer import CheckpointWriter
 from engine.compute.finish import Outcome, TrainedAdapter, finish_training
 from engine.compute.gradients import BatchGradients
+from engine.compute.host_copies import on_host
 from engine.compute.loader import LoadedModel, load_clean_model
 from engine.compute.lora import adapter_config_bytes, attach_lora
 from engine.compute.memory import DeviceGauge, MemoryWatch
@@ -318,7 +319,7 @@ class Trainer:
         state = self._state.copy()
         best = self._best if state.best_step != state.step else None
         return Checkpoint(
-            state, self._bank.tensors(), on_cpu(self._optimizer.state_dict()), best, self._planned.plan,
+            state, self._bank.tensors(), on_host(self._optimizer.state_dict()), best, self._planned.plan,
             conditions_now(self._loaded),
             torch.get_num_threads(),
         )  # fmt: skip

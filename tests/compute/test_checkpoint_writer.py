@@ -10,8 +10,9 @@ import torch
 
 from engine.compute import checkpoint as checkpoints
 from engine.compute import checkpoint_writer
-from engine.compute.checkpoint import Checkpoint, CheckpointFolder, TrainerState, on_cpu
+from engine.compute.checkpoint import Checkpoint, CheckpointFolder, TrainerState
 from engine.compute.checkpoint_writer import CheckpointWriter
+from engine.compute.host_copies import on_host
 from engine.compute.train import train_stage
 from engine.protocol.config import TrainTable
 from engine.protocol.errors import DiskFullError, StopRequested
@@ -119,7 +120,7 @@ def test_checkpoints_are_due_by_steps_by_the_clock_and_at_the_end(
 
 def test_a_state_is_copied_so_that_later_steps_do_not_change_what_is_written() -> None:
     state, moments = TrainerState(step=1), {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
-    copied, kept = state.copy(), on_cpu(moments)
+    copied, kept = state.copy(), on_host(moments)
     state.losses.append(checkpoints.StepRecord(2, 1.0, 0.1, 1.0))
     moments["state"][0]["exp_avg"].fill_(7)
     moments["param_groups"][0]["lr"] = 9
