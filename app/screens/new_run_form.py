@@ -172,8 +172,8 @@ class NewRunForm(PanelScreen):
         self._file_config = self._config()
         for field in FIELDS:
             self._look(field.key)
+        # the focus stays, as the buttons may be so far below that going there would scroll this answer away
         self._found(_FILE, Finding("filled in below; F5 checks its gates, F6 does the whole job"))
-        self.query_one("#check", Button).focus()
 
     def _look(self, key: str) -> None:
         value = self._value(key)

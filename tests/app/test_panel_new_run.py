@@ -126,7 +126,8 @@ async def test_a_sluice_toml_fills_the_form_in_and_is_what_runs(job, tmp_path, c
         await until(pilot, lambda: "no such file" in shown(panel))
         screen.query_one("#settings-file", Input).value = str(path.parent)
         await pilot.press("enter")
-        await until(pilot, lambda: value(screen, "run.name") == "demo" and "filled in below" in shown(panel))
+        await until(pilot, lambda: value(screen, "run.name") == "demo" and "stage1" in shown(panel))
+        assert "filled in below" in shown(panel) and screen.focused.id == "settings-file", "the answer stays in view"
         await pilot.press("f6")
         await until(pilot, lambda: isinstance(panel.screen, RunScreen))
     assert asked == [(path, False)]
