@@ -1,6 +1,8 @@
 """The worker's side: the pipe, the flags, and what becomes of each way to end."""
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,6 +94,12 @@ def test_the_log_takes_a_bugs_traceback_and_every_problem_of_a_person(piped: Pip
     assert capsys.readouterr().err == "a\nb\n"
     run_stage(piped.context, raising(ZeroDivisionError()))
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_it_leaves_at_once_with_its_status_and_with_all_it_has_said():
+    script = "import atexit; from engine.work import leave; atexit.register(print, 'late'); print('said', end=''); leave(75)"
+    ended = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stdout) == (75, "said")
 
 
 def test_a_stop_passes_through_a_library_that_catches_exceptions():
