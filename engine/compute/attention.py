@@ -40,6 +40,11 @@ def use_sluice_attention(model: Any) -> bool:
     return True
 
 
+def head_width(config: Any) -> int:
+    """Width of one head of a model with this config."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
 def masks_of(model: Any, mask: torch.Tensor | None) -> Any:
     """The mask (b, 1, t, s) in the form in which the model makes none of its own: one for each kind of layer where it tells kinds apart."""
     kinds = getattr(model.config, "layer_types", None)

@@ -1,17 +1,18 @@
 """The small kernels between the matrix products, fused by torch's compiler: normalisation, rotary embedding, gated activation and the
 weights of one decoded token's attention.
 
-Only these functions are compiled, not whole layers: they are the same for every layer and every width, so there are a handful of them to
-compile, in seconds. It refuses models whose modules it does not know by their form.
+Only these functions are compiled, not whole layers: they are the same for every layer, and a row's tokens are left open, so there are a handful of
+them to compile, in seconds. It refuses models whose modules it does not know by their form.
 """
 
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
-from engine.compute.attention import WEIGH, attention_weights
+from engine.compute.attention import WEIGH, attention_weights, head_width
 
 
 class _Small(NamedTuple):
@@ -25,20 +26,20 @@ class _Small(NamedTuple):
     weigh: Callable[..., Any]
 
 
-def fuse(model: Any) -> None:
-    """Compile the small functions of the model's decoder, try each of them, and put them in place.
+def fuse(model: Any, *, trained: bool) -> None:
+    """Compile the small functions of the model's decoder, try each of them, and put them in place; `trained` where gradients are wanted.
 
     Raises: whatever the compiler raises; ValueError where the model's modules are not of a known form. The model is untouched then.
     """
-    small = _Small(*(torch.compile(function, dynamic=True) for function in _FUNCTIONS))
-    _try(small, model.device, model.dtype)
+    small = _Small(*(torch.compile(function) for function in _FUNCTIONS))
+    _try(small, model, trained=trained)
     found = 0
     for module in model.modules():
         kind = type(module).__name__
         if _is_norm(module):
             module.forward = _normalised(module, small)
             found += 1
-        elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")) and _is_silu(module.act_fn):
+        elif _is_gated(module):
             module.forward = _gated(module, small)
             found += 1
         elif kind.endswith("DecoderLayer") and _is_norm(getattr(module, "post_attention_layernorm", None)):
@@ -52,26 +53,80 @@ def fuse(model: Any) -> None:
         raise ValueError("the model has no RMSNorm and no gated layer of a known form")
 
 
-def _try(small: _Small, device: torch.device, dtype: torch.dtype) -> None:
-    """Forward and backward of each function on small tensors of the forms that a decoder gives it."""
+_TRIED_TOKENS = 512
+"""Tokens of the trial: how a kernel is laid out is decided there, so they are as many as a row of a training step has."""
+
+_MOST_COMPILED = 32
+"""Variants of one function: with and without gradients, one or many rows, one or many tokens, joined or not. Beyond it the compiler gives up quietly."""
+
+
+def _try(small: _Small, model: Any, *, trained: bool) -> None:
+    """Run each function as it will be run: in training forward and backward, and as the dev loss is read; else as in decoding."""
+    torch._dynamo.config.recompile_limit = max(_MOST_COMPILED, torch._dynamo.config.recompile_limit)
+    if not trained:
+        with torch.inference_mode():
+            _run_once(small, model, learning=False)
+            _weigh_once(small, model)
+        return
+    _run_once(small, model, learning=True)
+    with torch.no_grad():
+        _run_once(small, model, learning=False)
+
+
+def _run_once(small: _Small, model: Any, *, learning: bool) -> None:
+    """Each function on tensors of the model's own widths and forms, the number of tokens left open; backward too where it is `learning`.
+
+    What is compiled here is what is run later: the first tensors decide how the kernels are laid out, and a width that the compiler does
+    not know costs a division an element and narrow loads.
+    """
+    config, tokens = model.config, _TRIED_TOKENS
+    heads, keys, width = config.num_attention_heads, config.num_key_value_heads, head_width(config)
+    hidden, inner = config.hidden_size, config.intermediate_size
+
+    def exactly(*shape: int) -> torch.Tensor:
+        return torch.ones(shape, device=model.device, dtype=model.dtype, requires_grad=learning)
 
     def some(*shape: int) -> torch.Tensor:
-        return torch.ones(shape, device=device, dtype=dtype, requires_grad=True)
+        return _left_open(exactly(*shape), 1)
 
-    small.normalise(some(1, 8, 64), some(64).detach(), 1e-6).sum().backward()
-    total, normed = small.add_and_normalise(some(1, 8, 64), some(1, 8, 64), some(64).detach(), 1e-6)
-    (total.sum() + normed.sum()).backward()
-    small.gate(some(1, 8, 64), some(1, 8, 64)).sum().backward()
-    small.gate_joined(some(1, 8, 128)).sum().backward()
-    angle = some(1, 8, 16).detach()
-    query, key = small.rotate(some(1, 4, 8, 16), some(1, 2, 8, 16), angle, angle)
-    (query.sum() + key.sum()).backward()
-    with torch.inference_mode():
-        small.weigh(some(2, 2, 4, 8), torch.ones(2, 1, 1, 8, dtype=torch.bool, device=device), 0.125)
+    def learn(*results: torch.Tensor) -> None:
+        if learning:
+            torch.stack([result.sum() for result in results]).sum().backward()
+
+    for norm in itertools.islice(filter(_is_norm, model.modules()), 1):
+        learn(small.normalise(some(1, tokens, hidden), norm.weight, norm.variance_epsilon))
+        given = some(1, tokens, hidden), some(1, tokens, hidden)
+        learn(*small.add_and_normalise(*given, norm.weight, norm.variance_epsilon))
+    joined = {getattr(module.gate_proj, "joined", None) is not None for module in model.modules() if _is_gated(module)}
+    if False in joined:
+        learn(small.gate(some(1, tokens, inner), some(1, tokens, inner)))
+    if True in joined:
+        learn(small.gate_joined(some(1, tokens, 2 * inner)))
+    # queries and keys are slices of one product where their layers are joined
+    parts = exactly(1, tokens, (heads + 2 * keys) * width).split((heads * width, keys * width, keys * width), dim=-1)
+    query, key = (_left_open(part.view(1, tokens, -1, width).transpose(1, 2), 2) for part in parts[:2])
+    learn(*small.rotate(query, key, *(_left_open(some(1, tokens, width).detach(), 1) for _ in range(2))))
+
+
+def _weigh_once(small: _Small, model: Any) -> None:
+    heads, keys = model.config.num_attention_heads, model.config.num_key_value_heads
+    scores = torch.ones(2, keys, heads // keys, _TRIED_TOKENS, device=model.device, dtype=model.dtype)
+    visible = torch.ones(2, 1, 1, _TRIED_TOKENS, device=model.device, dtype=torch.bool)
+    small.weigh(_left_open(scores, 0, 3), _left_open(visible, 0, 3), head_width(model.config) ** -0.5)
+
+
+def _left_open(tensor: torch.Tensor, *places: int) -> torch.Tensor:
+    for place in places:
+        torch._dynamo.maybe_mark_dynamic(tensor, place)
+    return tensor
 
 
 def _is_norm(module: Any) -> bool:
     return type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
+
+
+def _is_gated(module: Any) -> bool:
+    return all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")) and _is_silu(module.act_fn)
 
 
 def _is_silu(function: Any) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from engine.compute.attention import segments_work, use_sluice_attention
+from engine.compute.attention import head_width, segments_work, use_sluice_attention
 from engine.compute.dropout import kernels_available
 from engine.compute.fused import fuse
 from engine.compute.linears import Switches
@@ -50,7 +50,7 @@ def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit
     mirror_layers(model, plan.mirrored_layers)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = model.device.type == "cuda" and use_sluice_attention(base)
-    compiled = plan.compiled and _fuse(base, emit)
+    compiled = plan.compiled and _fuse(base, emit, trained=plan.row_tokens > 0)
     _recompute(base, plan.recomputed_layers)
     segments = plan.attention == "varlen" and _by_segments(base, own, compute_dtype, emit)
     graph = plan.graph and _by_graphs(model, emit)
@@ -70,9 +70,10 @@ def _by_graphs(model: Any, emit: Emit) -> bool:
 
 def _by_segments(base: Any, own: bool, dtype: torch.dtype, emit: Emit) -> bool:
     config = base.config
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     problem = (
-        segments_work(base.device, dtype, heads=config.num_attention_heads, key_heads=config.num_key_value_heads, width=width)
+        segments_work(
+            base.device, dtype, heads=config.num_attention_heads, key_heads=config.num_key_value_heads, width=head_width(config)
+        )
         if own
         else f"not known for models of type {config.model_type}"
     )
@@ -81,10 +82,10 @@ def _by_segments(base: Any, own: bool, dtype: torch.dtype, emit: Emit) -> bool:
     return not problem
 
 
-def _fuse(base: Any, emit: Emit) -> bool:
+def _fuse(base: Any, emit: Emit, *, trained: bool) -> bool:
     """Fuse the small kernels where they compile and run here."""
     try:
-        fuse(base)
+        fuse(base, trained=trained)
     except Exception as error:
         if is_out_of_memory(error):
             raise

@@ -472,6 +472,42 @@ def test_memory_that_runs_out_while_compiling_is_no_fall_back(base: Any, monkeyp
         )
 
 
+def test_what_is_compiled_in_the_trial_is_what_training_runs(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel made for other widths, or for widths that are not known, is right and slow: nothing else would show it."""
+    compiled: list[str] = []
+    real = torch.compile
+
+    def recorded(function: Any, **options: Any) -> Any:
+        def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+            compiled.append(function.__name__)
+            for node in graph.graph.find_nodes(op="placeholder"):
+                value = node.meta["example_value"]
+                if isinstance(value, torch.Tensor):
+                    assert isinstance(value.shape[-1], int), f"{function.__name__} does not know its width"
+            return graph.forward
+
+        return real(function, backend=backend, **options)
+
+    monkeypatch.setattr(torch, "compile", recorded)
+    home = sys.modules[type(base.model.layers[0].self_attn).__module__]
+    monkeypatch.setattr(home, "apply_rotary_pos_emb", home.apply_rotary_pos_emb)
+    torch._dynamo.reset()
+    some, model = examples(24), adapted(base)
+    plan = ComputePlan(row_tokens=256, compiled=True, mirrored_layers=99)
+    planned = carry_out(plan, model, compute_dtype=torch.float32, emit=lambda _: None)
+    assert planned.plan.compiled and set(compiled) == {"_normalise", "_add_and_normalise", "_gate_joined", "_rotate"}
+    compiled.clear()
+    gradients = BatchGradients(planned, AdapterBank(model, adapter_dtype=planned.adapter_dtype), device=CPU, pad_id=0, seed=3)
+    for width in (256, 128, 64):
+        gradients.of(StepPlan(plan_rows(range(8), some, width)), some, 1)
+    assert compiled == ["_normalise", "_add_and_normalise"], "once more for the first layer, whose input needs no gradient"
+    compiled.clear()
+    for width in (512, 256):
+        gradients.loss.mean(plan_rows(range(24), some, width), some)
+    assert compiled == []
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize("mirrored", [0, 99])
 def test_the_fused_functions_are_the_librarys(base: Any, monkeypatch: pytest.MonkeyPatch, mirrored: int) -> None:
     """Compiling itself takes half a minute on a CPU, so here the functions go in place uncompiled."""
