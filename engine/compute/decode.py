@@ -17,6 +17,7 @@ import torch
 from transformers import DynamicCache
 
 from engine.compute.attention import NAME, masks_of
+from engine.compute.device import unsorted
 from engine.core.out_of_memory import is_out_of_memory
 from engine.core.planner import cache_columns
 from engine.protocol.arms import StopReason
@@ -180,8 +181,9 @@ class _FixedCache:
         if key.shape[2] > 1:
             keys[:, :, : key.shape[2]], values[:, :, : key.shape[2]] = key, value
             return key, value
-        keys.index_copy_(2, self.place, key)
-        values.index_copy_(2, self.place, value)
+        with unsorted():
+            keys.index_copy_(2, self.place, key)
+            values.index_copy_(2, self.place, value)
         return keys, values
 
 

@@ -6,6 +6,8 @@ fall back in silence: a GPU that was asked for and is not there is an error.
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -82,6 +84,20 @@ def configure_torch(config: Config) -> torch.device:
         torch.cuda.set_device(device)
     torch.manual_seed(config.run.seed)
     return device
+
+
+@contextmanager
+def unsorted() -> Iterator[None]:
+    """Inside, indexed writes take their direct kernels: torch's deterministic ones sort the places first, some 20 launches on a GPU.
+
+    For writes whose places are all different, which give the same bits either way.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def repeats_exactly(config: Config, device: torch.device) -> bool:

@@ -47,6 +47,7 @@ class BatchGradients:
         )
         try:
             graphs.capture()
+            self._bank.capture()
             self._graphs = graphs
         except RuntimeError as error:
             if is_out_of_memory(error):

@@ -108,7 +108,7 @@ class JoinedLinears:
         return taken
 
     def compute(self, rows_ni: torch.Tensor, *, adapted: bool, training: bool) -> tuple[torch.Tensor, Saved | None]:
-        """(n, Σo), and what the gradients need; the inner product that is saved is scaled already."""
+        """(n, Σo), and what the gradients need."""
         if self.adapter is None or not adapted:
             return functional.linear(rows_ni, self._both[:, : self.in_features], self._bias), None
         kept_ni, mask = dropped_input(rows_ni, self, self.adapter.dropout if training else 0.0)
@@ -124,14 +124,15 @@ class JoinedLinears:
         if self.adapter is None or saved is None:
             return grad_no @ self._both[:, : self.in_features] if wanted else None
         both = grad_no @ self._both if wanted else None
-        inner_grad_nr = (grad_no @ self._both[:, self._inner] if both is None else both[:, self._inner]) * self.adapter.scaling
-        p = self.adapter.dropout if training else 0.0
-        torch.mm(inner_grad_nr.t(), dropped_again(saved, self, p), out=self._grad_a_ri)
+        inner_grad_nr = grad_no @ self._both[:, self._inner] if both is None else both[:, self._inner]
+        p, scale = self.adapter.dropout if training else 0.0, self.adapter.scaling
+        assert self._grad_a_ri is not None
+        self._grad_a_ri.addmm_(inner_grad_nr.t(), dropped_again(saved, self, p), beta=0, alpha=scale)
         for part in self._parts:
             torch.mm(grad_no[:, part.outputs].t(), saved.inner_nr[:, part.inner], out=part.adapter.grad_b_or)
         if both is None:
             return None
-        return add_adapter_product(both[:, : self.in_features], inner_grad_nr, self._joined_a, saved, self, p)
+        return add_adapter_product(both[:, : self.in_features], inner_grad_nr, self._joined_a, saved, self, p, scale)
 
 
 def _rank(layer: FrozenLinear) -> int:

@@ -93,7 +93,7 @@ class Switches:
 
 @dataclass(frozen=True)
 class Saved:
-    """For the backward pass: the input, the adapter's inner product, and the dropout mask where it has to be kept."""
+    """For the backward pass: the input, the adapter's inner product, scaled, and the dropout mask where it has to be kept."""
 
     rows_ni: torch.Tensor
     inner_nr: torch.Tensor
@@ -127,11 +127,11 @@ class FrozenLinear(nn.Module):
             return out_no, None
         adapter = self.adapter
         kept_ni, mask = dropped_input(rows_ni, self, adapter.dropout if training else 0.0)
-        inner_nr = kept_ni.to(adapter.a_ri.dtype) @ adapter.a_ri.t()
+        inner_nr = scaled_product(kept_ni.to(adapter.a_ri.dtype), adapter.a_ri.t(), adapter.scaling)
         if inner_nr.dtype == out_no.dtype:
-            out_no.addmm_(inner_nr, adapter.b_or.t(), alpha=adapter.scaling)
+            out_no.addmm_(inner_nr, adapter.b_or.t())
         else:
-            out_no += ((inner_nr @ adapter.b_or.t()) * adapter.scaling).to(out_no.dtype)
+            out_no += (inner_nr @ adapter.b_or.t()).to(out_no.dtype)
         return out_no, Saved(rows_ni, inner_nr, mask)
 
     def backpropagate(self, grad_no: torch.Tensor, saved: Saved | None, *, training: bool, wanted: bool) -> torch.Tensor | None:
@@ -141,11 +141,16 @@ class FrozenLinear(nn.Module):
             return into_ni
         adapter, dtype = self.adapter, self.adapter.a_ri.dtype
         grad_no = grad_no.to(dtype)
-        inner_grad_nr = (grad_no @ adapter.b_or).mul_(adapter.scaling)
+        inner_grad_nr = scaled_product(grad_no, adapter.b_or, adapter.scaling)
         p = adapter.dropout if training else 0.0
-        torch.mm(grad_no.t(), saved.inner_nr.mul(adapter.scaling), out=adapter.grad_b_or)
+        torch.mm(grad_no.t(), saved.inner_nr, out=adapter.grad_b_or)
         torch.mm(inner_grad_nr.t(), dropped_again(saved, self, p).to(dtype), out=adapter.grad_a_ri)
         return None if into_ni is None else add_adapter_product(into_ni, inner_grad_nr, adapter.a_ri, saved, self, p)
+
+
+def scaled_product(one: torch.Tensor, other: torch.Tensor, scale: float) -> torch.Tensor:
+    """scale · (one other), the scale in the product's epilogue."""
+    return one.new_empty(one.shape[0], other.shape[1]).addmm_(one, other, beta=0, alpha=scale)
 
 
 def dropped_input(rows_ni: torch.Tensor, layer: Any, p: float) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -166,12 +171,14 @@ def dropped_again(saved: Saved, layer: Any, p: float) -> torch.Tensor:
 
 
 def add_adapter_product(
-    into_ni: torch.Tensor, inner_grad_nr: torch.Tensor, a_ri: torch.Tensor, saved: Saved, layer: Any, p: float
+    into_ni: torch.Tensor, inner_grad_nr: torch.Tensor, a_ri: torch.Tensor, saved: Saved, layer: Any, p: float, scale: float = 1.0
 ) -> torch.Tensor:
-    """into + drop(inner_grad A) for the input's gradient, contiguous; `into` may be overwritten."""
+    """into + scale · drop(inner_grad A) for the input's gradient, contiguous; `into` may be overwritten."""
     if saved.mask is None and not p and into_ni.dtype == a_ri.dtype:
-        return into_ni.addmm_(inner_grad_nr, a_ri) if into_ni.is_contiguous() else torch.addmm(into_ni, inner_grad_nr, a_ri)
-    into_ni, adapted_ni = into_ni.contiguous(), (inner_grad_nr @ a_ri).to(into_ni.dtype)
+        if into_ni.is_contiguous():
+            return into_ni.addmm_(inner_grad_nr, a_ri, alpha=scale)
+        return torch.addmm(into_ni, inner_grad_nr, a_ri, alpha=scale)
+    into_ni, adapted_ni = into_ni.contiguous(), scaled_product(inner_grad_nr, a_ri, scale).to(into_ni.dtype)
     if saved.mask is not None:
         return into_ni.addcmul_(adapted_ni, saved.mask)
     if p:

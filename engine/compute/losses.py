@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from engine.compute.attention import masks_of
 from engine.compute.batches import RowTensors, row_tensors
+from engine.compute.device import unsorted
 from engine.core.masking import IGNORED, Example
 from engine.core.packing import RowPlan
 
@@ -98,7 +99,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             norm = logits.logsumexp(dim=-1, keepdim=True)
             total += ((norm - logits.gather(1, places)).squeeze(1) * counts).sum()
             if grad_kh is not None:
-                soft = logits.sub_(norm).exp_().scatter_add_(1, places, logits.new_full(places.shape, -1.0))
+                with unsorted():
+                    soft = logits.sub_(norm).exp_().scatter_add_(1, places, logits.new_full(places.shape, -1.0))
                 grad_kh[part] = ((soft * counts.unsqueeze(1)).to(head_vh.dtype) @ head_vh).to(grad_kh.dtype)
         if grad_kh is not None:
             ctx.save_for_backward(grad_kh)

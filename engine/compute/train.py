@@ -313,6 +313,8 @@ class Trainer:
         """Begin to write a checkpoint of the state as it is, unless it is on the disk already; a failure is an event, not an end."""
         if not self._writer.has(self._state):
             self._context.check_ownership()
+            # before the next snapshot is made, or there would be two of them in the host's memory
+            yield from self._writer.settle()
             yield from self._writer.start(self._snapshot())
 
     def _snapshot(self) -> Checkpoint:

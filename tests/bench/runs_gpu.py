@@ -69,7 +69,13 @@ class Run:
         return None
 
     def finish(self) -> int:
-        return self.process.wait(timeout=LIMIT_S)
+        try:
+            return self.process.wait(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            # what follows wants the card for itself
+            self.process.terminate()
+            self.process.wait(timeout=LIMIT_S)
+            raise
 
     def adapter(self) -> str:
         return hashlib.sha256((self.folder / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]

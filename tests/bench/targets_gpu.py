@@ -4,10 +4,11 @@
 
 Each job is a process of its own (`reference_model.py`, `peers_gpu.py`, `train_gpu.py`, `reference_job.py`); what it prints goes to the screen and into LINES,
 JSON lines. The table at the end is of all that LINES holds, so that the jobs may be spread over several calls on one machine, and be looked at
-again with `--jobs ""`. FOLDER keeps the model and the whole job. Ratios are only of figures in that file. A benchmark, not a test: nothing is asserted.
+again with `--jobs ""`; all of them take some 20 minutes on an H200. FOLDER keeps the model and the whole job. Ratios are only of figures in that file. A benchmark, not a test: nothing is asserted.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -119,9 +120,12 @@ def run(job: str, folder: Path, lines: Path) -> None:
     with lines.open("a") as kept, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
-            if line.startswith("{"):
-                kept.write(json.dumps({"job": job} | json.loads(line)) + "\n")
-                kept.flush()
+            with contextlib.suppress(ValueError):
+                # a peer's own log lines look like JSON and are none
+                found = json.loads(line)
+                if isinstance(found, dict):
+                    kept.write(json.dumps({"job": job} | found) + "\n")
+                    kept.flush()
     if process.returncode:
         print(f"# {job} ended with exit status {process.returncode}", flush=True)
 

@@ -38,6 +38,8 @@ from engine.protocol.config import Config, EngineTable, TrainTable
 from engine.protocol.plans import ComputePlan
 
 DEVICE = torch.device("cuda", 0)
+PROMPT, TOKENS = 40, 32
+"""Of a decoded batch; with as many tokens and with twice as many the buffers have the same 128 columns, so that the difference is the tokens'."""
 
 
 def report(**figures: object) -> None:
@@ -137,7 +139,9 @@ class Bench:
         began = time.perf_counter()
         if self.plan.graph:
             rows = [row for step in epoch.steps for row in step.rows]
-            gradients.capture(rows, 512, lambda event: report(event=str(event)))
+            # the padding at the end of a row is a segment too
+            longest = max(512, *(row.width - row.tokens for row in rows))
+            gradients.capture(rows, longest, lambda event: report(event=str(event)))
         captured = time.perf_counter() - began
         times, losses = [], []
         for number, step in enumerate(epoch.steps, 1):
@@ -271,8 +275,7 @@ def main() -> None:
     parser.add_argument("--no-graph", action="store_true")
     parser.add_argument("--deterministic", action="store_true", help="as under engine.deterministic")
     arguments = parser.parse_args()
-    if arguments.deterministic:
-        configure_torch(Config(engine=EngineTable(deterministic=True, device="cuda")))
+    configure_torch(Config(engine=EngineTable(deterministic=arguments.deterministic, device="cuda")))
     if arguments.gib:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, arguments.gib * 2**30 / total))
@@ -294,7 +297,7 @@ def main() -> None:
             bench.training(f"~4,000 tokens, rows of {arguments.row}", batch_examples=57, row_tokens=arguments.row,
                            widths=tuple(w for w in (576, 1024, 2048, 4096, arguments.row) if w <= arguments.row), dropout=0.0, steps=8, ceiling=ceiling)  # fmt: skip
         elif part == "decode":
-            bench.decoding(64, 32, 32)
+            bench.decoding(64, PROMPT, TOKENS)
         elif part == "widths":
             bench.widths(tuple(range(320, 897, 32)))
         elif part == "profile":
@@ -302,7 +305,7 @@ def main() -> None:
                 "profile", batch_examples=8, row_tokens=1024, widths=(576, 1024), dropout=0.0, steps=2, ceiling=ceiling
             )
             bench.training("profile", batch_examples=57, row_tokens=4096, widths=(4096,), dropout=0.0, steps=2, ceiling=ceiling)
-            bench.decoding(64, 32, 32, profiled=True)
+            bench.decoding(64, PROMPT, TOKENS, profiled=True)
 
 
 if __name__ == "__main__":

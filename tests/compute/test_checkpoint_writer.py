@@ -13,7 +13,7 @@ from engine.compute import checkpoint_writer
 from engine.compute.checkpoint import Checkpoint, CheckpointFolder, TrainerState
 from engine.compute.checkpoint_writer import CheckpointWriter
 from engine.compute.host_copies import on_host
-from engine.compute.train import train_stage
+from engine.compute.train import Trainer, train_stage
 from engine.protocol.config import TrainTable
 from engine.protocol.errors import DiskFullError, StopRequested
 from engine.protocol.events import CheckpointFailed, CheckpointWritten, Rewound, StepTrained
@@ -125,6 +125,20 @@ def test_a_state_is_copied_so_that_later_steps_do_not_change_what_is_written() -
     moments["state"][0]["exp_avg"].fill_(7)
     moments["param_groups"][0]["lr"] = 9
     assert copied.losses == [] and not kept["state"][0]["exp_avg"].any() and kept["param_groups"] == [{"lr": 0.1}]
+
+
+@pytest.mark.usefixtures("copies_of_loaded_models")
+def test_a_snapshot_is_taken_once_the_one_before_is_written(context_of: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them at once would be 3 GB of the host's memory on the reference model."""
+    real, writing = Trainer._snapshot, []
+
+    def snapshot(trainer: Any) -> Checkpoint:
+        writing.append(trainer._writer._thread is not None)
+        return real(trainer)
+
+    monkeypatch.setattr(Trainer, "_snapshot", snapshot)
+    train_stage(context_of(checkpoint_every_steps=1, dev_share=0.0, stop_after=None))
+    assert len(writing) > 3 and not any(writing)
 
 
 @pytest.mark.usefixtures("copies_of_loaded_models")

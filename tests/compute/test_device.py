@@ -41,3 +41,13 @@ def test_a_cpu_repeats_itself_without_being_asked(monkeypatch: pytest.MonkeyPatc
     config = Config(engine=EngineTable(device="cpu", deterministic=True, threads=1))
     assert not device.repeats_exactly(config, device.configure_torch(config))
     assert torch.are_deterministic_algorithms_enabled() and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+@pytest.mark.parametrize("warn_only", [True, False])
+def test_indexed_writes_are_left_unsorted_for_a_moment_only(warn_only: bool) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
+    with pytest.raises(KeyError), device.unsorted():
+        assert not torch.are_deterministic_algorithms_enabled()
+        raise KeyError
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.is_deterministic_algorithms_warn_only_enabled() == warn_only
