@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyte
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 LINES, COLUMNS = 24, 80
 
 
@@ -68,6 +68,16 @@ class Terminal:
             if not self.read(0.2):
                 break
         raise AssertionError(f"{words!r} never came; the screen shows:\n{self.text}")
+
+    def until_gone(self, words: str) -> str:
+        """The screen once it no longer shows `words`."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            if words not in self.text:
+                return self.text
+            if not self.read(0.2):
+                break
+        raise AssertionError(f"{words!r} stayed; the screen shows:\n{self.text}")
 
     def press(self, keys: str) -> None:
         """Type."""

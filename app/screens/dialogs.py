@@ -39,8 +39,9 @@ class Confirm(Dialog[bool]):
     """Yes or no; `y` and `n` answer too."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", show=False),
-        Binding("n,q,escape,backspace", "answer(False)", show=False),
+        # at once, before the next key: one that is typed ahead goes to the screen below, not into a dialog that is closing
+        Binding("y", "answer(True)", show=False, priority=True),
+        Binding("n,q,escape,backspace", "answer(False)", show=False, priority=True),
         Binding("left,right", "app.focus_next", show=False),
     ]
 

@@ -56,7 +56,8 @@ class GatesPane(Pane):
     def __init__(self, *, widget_id: str) -> None:
         super().__init__(id=widget_id)
         self._gates: tuple[GateResult, ...] = ()
-        self._place = 0
+        # the gate whose evidence is gone through, and the record: of another gate it is the first one
+        self._place = ("", 0)
 
     def compose(self) -> ComposeResult:
         """Table, detail, the sentence that says what blocks."""
@@ -80,7 +81,6 @@ class GatesPane(Pane):
 
     def on_row_table_moved(self) -> None:
         """Another gate: its first record."""
-        self._place = 0
         self._show_detail()
         self.run_screen.show_keys()
 
@@ -99,7 +99,7 @@ class GatesPane(Pane):
     def action_evidence(self, by: int) -> None:
         """Another record of the evidence, round and round."""
         if self._gate is not None and self._gate.evidence:
-            self._place = (self._place + by) % len(self._gate.evidence)
+            self._place = (self._gate.id, (self._record_of(self._gate) + by) % len(self._gate.evidence))
             self._show_detail()
 
     def action_override(self) -> None:
@@ -120,6 +120,10 @@ class GatesPane(Pane):
             lambda reason: self.panel.ask_engine(lambda: override(run, name, reason)) if reason else None,
         )
 
+    def _record_of(self, gate: GateResult) -> int:
+        name, record = self._place
+        return record % max(1, len(gate.evidence)) if name == gate.id else 0
+
     @property
     def _gate(self) -> GateResult | None:
         key = self.query_one(RowTable).key
@@ -132,7 +136,7 @@ class GatesPane(Pane):
         if gate is None:
             return
         text = self.query_one("#gate-text", TextBlock)
-        text.show(gate_detail(gate, self._place % max(1, len(gate.evidence)), self.width_of(text)))
+        text.show(gate_detail(gate, self._record_of(gate), self.width_of(text)))
 
 
 def shown_gates(view: RunView) -> tuple[GateResult, ...]:

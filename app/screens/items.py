@@ -112,11 +112,12 @@ class ItemsScreen(PanelScreen):
         self._order = settings.items_order if settings.items_order in ORDERS else next(iter(ORDERS))
         if self._filter not in FILTERS:
             self._filter = settings.items_filter if settings.items_filter in FILTERS else next(iter(FILTERS))
-        self.query_one(RowTable).focus()
         self.run_worker(self._read, thread=True, group="items")
         self._show()
         if self._search_first:
             self.action_search()
+        else:
+            self.query_one(RowTable).focus()
 
     def on_unmount(self) -> None:
         """End the thread."""
@@ -191,7 +192,8 @@ class ItemsScreen(PanelScreen):
         """Write what to search for."""
         search = self.query_one("#search", Input)
         search.display = True
-        search.focus()
+        # at once, so that what is typed ahead is written there
+        self.set_focus(search)
 
     @on(Input.Changed)
     def take_search(self, event: Input.Changed) -> None:

@@ -3,6 +3,7 @@
 Readers only: nothing here writes into a run. It refuses to guess between runs: an ambiguous prefix is an error that lists them.
 """
 
+import contextlib
 import os
 import re
 import socket
@@ -250,11 +251,16 @@ def is_run_folder(path: Path) -> bool:
 
 def list_runs(root: Path) -> list[RunFolder]:
     """Every run of the workspace, newest first by the time its settings were frozen; an unreadable folder is left out."""
+    found = []
     try:
-        found = [path for path in runs_folder(root).iterdir() if is_run_folder(path)]
+        for path in runs_folder(root).iterdir():
+            # a run may be removed between two looks at it
+            with contextlib.suppress(OSError):
+                if is_run_folder(path):
+                    found.append(((path / "config.toml").stat().st_mtime_ns, path))
     except OSError:
         return []
-    return [RunFolder(path) for path in sorted(found, key=lambda path: (path / "config.toml").stat().st_mtime_ns, reverse=True)]
+    return [RunFolder(path) for _, path in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
 def find_run(name: str, root: Path) -> RunFolder:

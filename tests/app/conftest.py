@@ -27,6 +27,12 @@ def _load(path: Path) -> ModuleType:
 journals = _load(Path(__file__).parent / "journals" / "make_journals.py")
 
 
+@pytest.fixture(autouse=True)
+def lasting_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever /tmp is here, a container's overlay say, the list of runs warns of nothing."""
+    monkeypatch.setattr("app.screens.runs.warning", lambda root: "")
+
+
 @pytest.fixture(scope="session")
 def scene_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """A scene by name, each in a workspace of its own, made once."""

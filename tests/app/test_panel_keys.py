@@ -5,7 +5,7 @@ import shutil
 
 import msgspec
 import pytest
-from textual.widgets import Button, Input
+from textual.widgets import Button, Input, OptionList
 
 from app.panel import Panel
 from app.screens.help import HelpScreen
@@ -85,7 +85,9 @@ async def test_an_override_needs_a_reason_and_can_be_left(panel_on, shown, until
         await pilot.press("tab", "enter")
         await until(pilot, lambda: isinstance(panel.screen, RunScreen))
         assert not given
-        await pilot.press("o", *"it is fine", "enter")
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(panel.focused, Input))
+        await pilot.press(*"it is fine", "enter")
         await until(pilot, lambda: bool(given))
     assert given == [("qc-scale.runaway", "it is fine")]
 
@@ -106,7 +108,7 @@ async def test_stopping_asks_first_and_leaves_a_command(scene_of, tmp_path, unti
     async with panel.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: panel.screen.view.going_on)
         await pilot.press("s")
-        await until(pilot, lambda: bool(panel.screen.query(Button)))
+        await until(pilot, lambda: isinstance(panel.focused, Button))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(panel.screen, RunScreen))
         assert not waiting_commands(run)
@@ -154,11 +156,12 @@ async def test_items_are_filtered_searched_and_opened(panel_on, shown, until):
         panel.screen.query_one(RowTable).go_to("safety")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(panel.screen, ItemsScreen) and len(panel.screen.query_one(RowTable).rows) == 90)
+        await until(pilot, lambda: isinstance(panel.focused, RowTable))
         await pilot.press("l")
         await until(pilot, lambda: len(panel.screen.query_one(RowTable).rows) == 36)
         key = panel.screen.query_one(RowTable).rows[1].key
         await pilot.press("slash", *key, "enter")
-        await until(pilot, lambda: [row.key for row in panel.screen.query_one(RowTable).rows] == [key])
+        await until(pilot, lambda: isinstance(panel.focused, RowTable) and [row.key for row in panel.focused.rows] == [key])
         await pilot.press("enter")
         await until(pilot, lambda: "base arm ✓ pass" in shown(panel) and "SFT arm ✗ fail" in shown(panel))
         await until(pilot, lambda: "Instruction: Name another one." in shown(panel) and "1 of 1" in shown(panel))
@@ -193,6 +196,13 @@ async def test_the_footer_has_at_most_six_keys_and_help_lists_all_that_work(pane
         await until(pilot, lambda: isinstance(panel.screen, RunScreen))
 
 
+def highlighted(panel):
+    """The command that the palette would take."""
+    lists = list(panel.screen.query(OptionList))
+    option = lists[0].highlighted_option if lists else None
+    return None if option is None else str(option.prompt)
+
+
 async def test_the_palette_finds_what_the_keys_do(panel_on, until):
     panel = panel_on("training")
     async with panel.run_test(size=SIZE) as pilot:
@@ -200,7 +210,9 @@ async def test_the_palette_finds_what_the_keys_do(panel_on, until):
         titles = [command.title for command in panel.get_system_commands(panel.screen)]
         assert {"Stop…", "Checkpoint", "Report", "Theme light", "Leave"} <= set(titles)
         await pilot.press("ctrl+p")
-        await pilot.press(*"Report", "enter")
+        await pilot.press(*"Report")
+        await until(pilot, lambda: (found := highlighted(panel)) is not None and "Report" in found)
+        await pilot.press("enter")
         await until(pilot, lambda: panel.screen_stack[0].tab == "report")
 
 
@@ -224,13 +236,19 @@ async def test_order_and_filter_of_items_and_types_are_there_again_in_another_se
         await until(pilot, lambda: isinstance(panel.focused, RowTable))
         by_name = [row.key for row in panel.focused.rows]
         await pilot.press("O")
+        await until(pilot, lambda: [row.key for row in panel.focused.rows][:2] == ["", "safety"])
         worst_first = [row.key for row in panel.focused.rows]
-        assert by_name == sorted(by_name) and worst_first[:2] == ["", "safety"] and sorted(worst_first) == by_name
+        assert by_name == sorted(by_name) and sorted(worst_first) == by_name
         await pilot.press("i")
         await until(pilot, lambda: isinstance(panel.screen, ItemsScreen) and bool(panel.screen.query_one(RowTable).rows))
         await pilot.press("l", "O")
+
+        def lost_by_name() -> bool:
+            lost = [row.key for row in panel.screen.query_one(RowTable).rows]
+            return lost == sorted(lost) and 1 < len(lost) < 486
+
+        await until(pilot, lost_by_name)
         lost = [row.key for row in panel.screen.query_one(RowTable).rows]
-        assert lost == sorted(lost) and len(lost) > 1
     again = Panel(panel.root, panel.first_run, clock=panel.clock)
     async with again.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: isinstance(again.focused, RowTable))

@@ -78,8 +78,11 @@ async def test_the_panel_asks_one_after_the_other_and_tells_the_agreement_at_the
             pilot, lambda: isinstance(panel.screen, RunScreen) and panel.screen.tab == "report" and "b Review" in shown(panel)
         )
         await pilot.press("b")
-        await until(pilot, lambda: isinstance(panel.screen, ReviewScreen) and "Name town 0." in shown(panel))
-        assert "1 of 3" in shown(panel) and "needle" not in shown(panel) and "u Undo" not in shown(panel)
+        await until(
+            pilot,
+            lambda: isinstance(panel.screen, ReviewScreen) and all(words in shown(panel) for words in ("Name town 0.", "1 of 3")),
+        )
+        assert "needle" not in shown(panel) and "u Undo" not in shown(panel)
         await pilot.press("c")
         await until(pilot, lambda: "needle" in shown(panel))
         await pilot.press("p")

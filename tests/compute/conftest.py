@@ -65,9 +65,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def own_workspace(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLUICE_WORKSPACE", str(tmp_path_factory.getbasetemp() / "workspace"))
+@pytest.fixture(scope="session", autouse=True)
+def own_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the session, so that the fixtures that load a model once do not write into the checkout."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SLUICE_WORKSPACE", str(tmp_path_factory.getbasetemp() / "workspace"))
+        yield
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Gate:
             self.at_once += 1
             self.most = max(self.most, self.at_once)
             self.begun.set()
-            assert self.open.wait(20)
+            assert self.open.wait(200)
             self.at_once -= 1
             return real(folder, checkpoint)
 
@@ -53,7 +53,7 @@ class Gate:
 def test_the_loop_goes_on_while_a_checkpoint_is_written(folder: CheckpointFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, writer = Gate(monkeypatch), CheckpointWriter(folder, TrainTable())
     assert list(writer.start(made(1))) == []
-    assert gate.begun.wait(20)
+    assert gate.begun.wait(200)
     assert list(writer.finished()) == []
     assert writer.has(TrainerState(step=1)) and not writer.has(TrainerState(step=2))
     gate.open.set()

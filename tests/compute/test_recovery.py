@@ -160,7 +160,7 @@ def test_where_the_device_is_of_no_use_any_more_the_last_checkpoint_serves(
         return real(self, plan, examples, number, following)
 
     def write(self: Any, checkpoint: Any) -> Any:
-        assert checkpoint.state.step != 4 or ran_out.wait(60)
+        assert checkpoint.state.step != 4 or ran_out.wait(200)
         return real_write(self, checkpoint)
 
     with monkeypatch.context() as patched:

@@ -16,7 +16,7 @@ from engine.protocol import events as ev
 from engine.protocol.journal_tail import JournalTail
 from engine.protocol.runs import RunFolder, read_owner, start_ticks
 
-LIMIT_S = 150.0
+LIMIT_S = 600.0
 LOOK_S = 0.02
 THINGS = ("river", "stone", "lamp", "bridge", "window", "garden", "basket", "candle", "ladder", "needle", "pepper", "wagon")
 COLOURS = ("red", "blue", "green", "white", "black", "brown", "grey", "pink")

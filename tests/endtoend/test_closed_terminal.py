@@ -13,7 +13,8 @@ from engine.protocol.runs import RunFolder, list_runs, read_owner
 from tests.endtoend.job import Watcher, await_rest, in_sft_arm, in_training, outcome
 from tests.terminal import Terminal
 
-pytestmark = pytest.mark.xdist_group("endtoend")
+# several workers that import torch, each in up to half a minute on a loaded machine
+pytestmark = [pytest.mark.xdist_group("endtoend"), pytest.mark.timeout(900)]
 STALL_KEYS = "t1t2t3t4" * 20
 STALLED_STEPS = 8
 UP, F6 = "\x1b[A", "\x1b[17~"

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from engine.protocol.events import RunFinished
+from engine.protocol.events import RunFinished, WorkerRestarted
 from engine.protocol.runs import RunFolder, read_owner
 from tests.endtoend.job import (
     Watcher,
@@ -17,7 +17,8 @@ from tests.endtoend.job import (
     started,
 )
 
-pytestmark = pytest.mark.xdist_group("endtoend")
+# several workers that import torch, each in up to half a minute on a loaded machine
+pytestmark = [pytest.mark.xdist_group("endtoend"), pytest.mark.timeout(900)]
 
 
 def assert_same(run: RunFolder, undisturbed: RunFolder) -> None:
@@ -49,6 +50,7 @@ def test_killed_workers_and_a_stop_change_nothing(job, undisturbed) -> None:
     second = sluice(workspace, "resume", run.run_id, "--detach")
     assert second.returncode == 2 and "another supervisor owns it" in second.stderr
     kill_worker(run)
+    watcher.until(lambda event: isinstance(event, WorkerRestarted))
     watcher.until(in_training)
     stopped = sluice(workspace, "stop", run.run_id)
     assert stopped.returncode == 0 and "stopped" in stopped.stdout, stopped.stderr

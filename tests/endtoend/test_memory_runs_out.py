@@ -18,8 +18,9 @@ from engine.store.create_run import create_run
 from engine.store.run_plan import read_run_plan
 from tests.endtoend.job import environment
 
-pytestmark = pytest.mark.xdist_group("endtoend")
-LONGEST_S = 230.0
+# several workers that import torch, each in up to half a minute on a loaded machine
+pytestmark = [pytest.mark.xdist_group("endtoend"), pytest.mark.timeout(900)]
+LONGEST_S = 800.0
 SABOTAGED = Path(__file__).with_name("sabotaged.py")
 SABOTAGE = {
     "train": [{"ran_out_in_step": 5}, {"killed_while_writing": 14}, {}],

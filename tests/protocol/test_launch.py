@@ -45,7 +45,7 @@ def owned_by(run: RunFolder, **changes: object) -> None:
 
 
 def await_release(run: RunFolder) -> Owner:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         owner = read_owner(run)
         if owner is not None and owner.released:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.protocol import runs as runs_module
 from engine.protocol.errors import RunFolderError
 from engine.protocol.runs import (
     Owner,
@@ -49,6 +50,21 @@ def test_runs_are_listed_newest_first_and_other_folders_left_out(tmp_path: Path)
     assert [run.run_id for run in list_runs(tmp_path)] == [new.run_id, old.run_id]
     assert list_runs(tmp_path / "nothing") == []
     assert not is_run_folder(runs_folder(tmp_path) / "notes")
+
+
+def test_a_run_that_is_removed_between_two_looks_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kept, gone = (RunFolder(runs_folder(tmp_path) / name) for name in ("0528-2000-kept-a7f0", "0528-2000-gone-a7f1"))
+    for run in (kept, gone):
+        run.path.mkdir(parents=True)
+        run.config.write_text("")
+
+    def there(path: Path) -> bool:
+        if path == gone.path:
+            gone.config.unlink()
+        return True
+
+    monkeypatch.setattr(runs_module, "is_run_folder", there)
+    assert [run.run_id for run in list_runs(tmp_path)] == [kept.run_id]
 
 
 def test_a_run_is_found_by_last_id_prefix_name_and_path(tmp_path: Path):

@@ -61,6 +61,7 @@ def test_nvidia_smi_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     program.write_text("#!/bin/sh\necho no devices\nexit 6\n")
     assert first_visible_gpu({}) is None
     program.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert first_visible_gpu({}) is None
 
 

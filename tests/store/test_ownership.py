@@ -83,13 +83,11 @@ def test_a_zombie_is_dead(run: RunFolder):
     child.wait()
 
 
-def test_an_owner_on_another_host_is_believed_while_it_beats(run: RunFolder):
+def test_an_owner_on_another_host_is_believed_while_it_beats(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
     leave(run, **other_host())
-    beating = threading.Timer(0.05, lambda: leave(run, **other_host(counter=1)))
-    beating.start()
+    monkeypatch.setattr(ownership_module.time, "sleep", lambda _: leave(run, **other_host(counter=1)))
     with pytest.raises(RunBusyError, match="on elsewhere"):
         claim(run, look_s=0.01, lost_s=60.0)
-    beating.join()
 
 
 def test_an_owner_on_another_host_that_stands_still_is_lost(run: RunFolder):

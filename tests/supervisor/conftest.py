@@ -1,5 +1,6 @@
 """A run folder whose settings are whole, and a real supervisor process on it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from .fake_worker import finish
 
 DRIVE = Path(__file__).parent / "drive.py"
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 def until_true(what: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
@@ -128,10 +129,12 @@ def _driven(tmp_path: Path) -> Iterator[Driven]:
     _end_worker(made.run)
     orphan = made.run.path / "orphan"
     if orphan.exists():
-        os.kill(int(orphan.read_text()), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(orphan.read_text()), signal.SIGKILL)
 
 
 def _end_worker(run: RunFolder) -> None:
     owner = read_owner(run)
     if owner and owner.worker_pid and start_ticks(owner.worker_pid) == owner.worker_start_ticks:
-        os.kill(owner.worker_pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(owner.worker_pid, signal.SIGKILL)

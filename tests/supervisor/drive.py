@@ -10,6 +10,7 @@ from engine.protocol.errors import SluiceError
 from engine.protocol.events import Stage
 from engine.protocol.runs import RunFolder
 from engine.supervise import supervise
+from engine.supervisor import story
 
 FAKE = Path(__file__).parent / "fake_worker.py"
 
@@ -20,6 +21,7 @@ def fake_worker(run: RunFolder, stage: Stage) -> Sequence[str]:
 
 if __name__ == "__main__":
     grace_s = float(os.environ.get("TEST_GRACE_S", "30"))
+    story.OWNER_BEAT_S = float(os.environ.get("TEST_BEAT_S", story.OWNER_BEAT_S))
     try:
         sys.exit(
             supervise(RunFolder(Path(sys.argv[1])), cast(Stage, sys.argv[2]), worker_command=fake_worker, orphan_grace_s=grace_s)

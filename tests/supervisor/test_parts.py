@@ -23,7 +23,7 @@ from engine.supervisor.restarts import Restarts
 from engine.supervisor.story import Story
 from engine.supervisor.worker import Worker, WorkerEnd
 
-from .conftest import Driven, until_true
+from .conftest import PATIENCE_S, Driven, until_true
 from .fake_worker import step_event
 
 
@@ -251,7 +251,7 @@ def test_a_second_run_queues_behind_the_first_and_follows_it(
     assert another.of(ev.RunQueued) == [ev.RunQueued(behind=driven.run.run_id)]
     assert another.of(ev.WorkerStarted) == []
     driven.command("stop")
-    assert (first.wait(20), second.wait(20)) == (0, 0)
+    assert (first.wait(PATIENCE_S), second.wait(PATIENCE_S)) == (0, 0)
     assert another.names()[-1] == "RunFinished"
     assert len(another.of(ev.RunQueued)) == 1
 
@@ -268,7 +268,7 @@ def test_a_queued_run_can_be_stopped_and_a_sharing_one_does_not_queue(
     queued = another.start()
     until_true(lambda: another.of(ev.RunQueued))
     another.command("stop")
-    assert queued.wait(20) == 0
+    assert queued.wait(PATIENCE_S) == 0
     assert another.names()[-1] == "RunStopped"
     on_gpu(another, share=True)
     assert another.finish() == 0

@@ -13,7 +13,7 @@ from engine.protocol.labels import labels_file
 from engine.protocol.runs import RunFolder, read_owner, read_summary, start_ticks
 from engine.store.run_plan import read_run_plan
 
-from .conftest import Driven, until_true
+from .conftest import PATIENCE_S, Driven, until_true
 
 STAGE = ["StageStarted", "WorkerStarted", "WorkerStarting", "WorkerExited", "StageFinished"]
 
@@ -181,7 +181,7 @@ def test_a_stop_command_is_acknowledged_and_the_run_resumes(driven: Driven):
     supervisor = driven.start()
     driven.await_worker("train")
     command = driven.command("stop")
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(PATIENCE_S) == 0
     assert driven.names()[-5:] == ["CommandReceived", "RunStopping", "WorkerStopped", "WorkerExited", "RunStopped"]
     assert driven.of(ev.CommandReceived)[0].uuid == command.uuid
     assert driven.of(ev.WorkerExited)[-1].exit_status == 75
@@ -201,7 +201,7 @@ def test_sigterm_stops_and_sighup_does_not(driven: Driven):
     driven.command("checkpoint")
     until_true(lambda: driven.of(ev.CheckpointWritten))
     supervisor.send_signal(signal.SIGTERM)
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(PATIENCE_S) == 0
     assert driven.events()[-1] == ev.RunStopped(reason="the supervisor got SIGTERM")
 
 
@@ -218,7 +218,7 @@ def test_a_worker_stopped_behind_the_supervisors_back_is_replaced(driven: Driven
     driven.script(train=[[["wait"]], [["finish"]]])
     supervisor = driven.start()
     os.kill(driven.await_worker("train"), signal.SIGTERM)
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(PATIENCE_S) == 0
     assert "not through its supervisor" in driven.of(ev.WorkerRestarted)[0].reason
 
 
@@ -227,7 +227,7 @@ def test_a_second_supervisor_is_refused(driven: Driven):
     first = driven.start()
     driven.await_worker("train")
     second = driven.start()
-    assert second.wait(20) == 2
+    assert second.wait(PATIENCE_S) == 2
     assert second.stderr is not None
     assert "another supervisor owns it" in second.stderr.read()
     assert first.poll() is None
@@ -269,18 +269,23 @@ def test_an_orphan_that_does_not_end_is_killed_before_the_next_worker_starts(dri
     assert start_ticks(worker) != ticks
 
 
-def test_a_displaced_supervisor_ends_its_worker_and_writes_nothing_more(driven: Driven):
+def test_a_displaced_supervisor_ends_its_worker_and_writes_nothing_more(driven: Driven, monkeypatch: pytest.MonkeyPatch):
+    # no beat meanwhile: one that began before the other owner came would write over it
+    monkeypatch.setenv("TEST_BEAT_S", "1000")
     driven.script(train=[[["deaf"]]])
     supervisor = driven.start()
     worker = driven.await_worker("train")
     until_true(lambda: ev.WorkerStarting(stage="train") in driven.events() and _state(driven) == "loading")
+    until_true(lambda: (owner := read_owner(driven.run)) is not None and owner.worker_pid == worker)
     before = driven.run.journal.read_bytes()
     state = driven.run.state.read_bytes()
     other = {**json.loads(driven.run.owner.read_bytes()), "uuid": "another", "epoch": 9}
-    driven.run.owner.write_text(json.dumps(other))
+    new = driven.run.owner.with_name("owner.new")
+    new.write_text(json.dumps(other))
+    new.replace(driven.run.owner)
     # something to tell, so that the displaced one looks before its next beat
     driven.command("checkpoint")
-    assert supervisor.wait(20) == 4
+    assert supervisor.wait(PATIENCE_S) == 4
     assert driven.run.journal.read_bytes() == before
     assert driven.run.state.read_bytes() == state
     assert json.loads(driven.run.owner.read_bytes()) == other
@@ -349,7 +354,7 @@ def test_settings_with_problems_end_the_run_with_all_of_them(driven: Driven):
 def test_no_run_folder_is_one_clear_line(driven: Driven):
     driven.run = RunFolder(driven.run.path / "nothing")
     process = driven.start()
-    assert process.wait(20) == 2
+    assert process.wait(PATIENCE_S) == 2
     assert process.stderr is not None
     assert "is not a run folder" in process.stderr.read()
 
