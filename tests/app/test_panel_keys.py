@@ -5,6 +5,7 @@ import shutil
 
 import msgspec
 import pytest
+from textual.events import Key
 from textual.widgets import Button, Input, OptionList
 
 from app.panel import Panel
@@ -350,3 +351,13 @@ async def test_every_key_of_a_screen_that_works_is_in_the_palette_and_in_the_hel
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(panel.screen, HelpScreen))
         await until(pilot, lambda: all(key.label in shown(panel) for key in working))
+
+
+async def test_the_next_record_of_a_gate_can_be_typed_ahead(panel_on, shown, until):
+    """Both keys are there before the first of them is acted upon."""
+    panel = panel_on("blocked")
+    async with panel.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: isinstance(panel.focused, RowTable) and "evidence 1 of 3" in shown(panel))
+        panel.post_message(Key("down", None))
+        panel.post_message(Key("n", "n"))
+        await until(pilot, lambda: "evidence 2 of 3" in shown(panel) and "leakage" in shown(panel))
