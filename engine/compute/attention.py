@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from engine.compute.small_functions import PLAIN
 from engine.core.out_of_memory import is_out_of_memory
 
 try:
@@ -25,7 +26,7 @@ except ImportError:
 
 NAME = "sluice"
 WEIGH = "sluice_attention_weights"
-"""Attribute of an attention module: what it is to use in the place of `attention_weights`."""
+"""Attribute of an attention module: what it is to use in the place of the plain `weigh`."""
 _FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 
 
@@ -60,7 +61,7 @@ def attend(
     if lengths is not None:
         return _segments(query_bhtd, key_bksd, value_bksd, lengths, int(more["max_length_q"]), scaling), None
     if query_bhtd.shape[2] == 1 and attention_mask is not None:
-        weigh = getattr(module, WEIGH, attention_weights)
+        weigh = getattr(module, WEIGH, PLAIN.weigh)
         return _one_token(query_bhtd, key_bksd, value_bksd, attention_mask, scaling, weigh), None
     groups = query_bhtd.shape[1] // key_bksd.shape[1]
     key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key_bksd, value_bksd))
@@ -68,11 +69,6 @@ def attend(
         query_bhtd, key, value, attn_mask=attention_mask, scale=scaling, is_causal=attention_mask is None
     )
     return out.transpose(1, 2).contiguous(), None
-
-
-def attention_weights(scores_bkgs: torch.Tensor, mask_b11s: torch.Tensor, scaling: float) -> torch.Tensor:
-    """softmax over what may be seen, in fp32, back in the dtype of the scores."""
-    return (scores_bkgs.float() * scaling).masked_fill(~mask_b11s, float("-inf")).softmax(dim=-1).to(scores_bkgs.dtype)
 
 
 def _one_token(
@@ -90,7 +86,8 @@ def _segments(
     query_bhtd: torch.Tensor, key_bksd: torch.Tensor, value_bksd: torch.Tensor, lengths: torch.Tensor, longest: int,
     scaling: float | None,
 ) -> torch.Tensor:  # fmt: skip
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query_bhtd, key_bksd, value_bksd))
+    # squeezed, not indexed: the gradient of an index is a copy into zeros, here one that lays everything out anew
+    query, key, value = (tensor.squeeze(0).transpose(0, 1) for tensor in (query_bhtd, key_bksd, value_bksd))
     # the values are kept for the backward pass: as a slice of a joined product they would keep queries and keys too
     out: torch.Tensor = varlen_attn(
         query, key, value.contiguous(), lengths, lengths, longest, longest, **_segment_options(scaling)

@@ -7,10 +7,7 @@ the same mask. Elsewhere torch's generator draws it once and the mask is kept. I
 
 import torch
 
-try:
-    from engine.compute.dropout_kernel import kernel
-except ImportError:
-    kernel = None
+from engine.compute import small_functions
 
 _BLOCK = 1024
 _STREAM_STRIDE = 0x9E3779B9
@@ -29,11 +26,6 @@ class DropoutSeed:
         self.value.fill_(seed)
 
 
-def kernels_available(device: torch.device) -> bool:
-    """True where masks need no storage: a GPU, and Triton to write its kernel in."""
-    return device.type == "cuda" and kernel is not None
-
-
 def keep_mask(x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torch.Tensor:
     """A mask of x's shape with 0 or 1/(1 − p), by torch's generator; for devices without the kernel."""
     generator = torch.Generator(device=x.device)
@@ -41,21 +33,23 @@ def keep_mask(x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torc
     return torch.empty_like(x).bernoulli_(1.0 - p, generator=generator).div_(1.0 - p)
 
 
-def dropped(x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torch.Tensor:
-    """x / (1 − p) where the mask of (seed, stream) keeps, else 0. GPU only; x is contiguous."""
-    out = torch.empty_like(x)
-    _launch(x, x, out, seed, stream, p, add=False)
-    return out
+def dropped(x_ni: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torch.Tensor:
+    """x / (1 − p) where the mask of (seed, stream) keeps, else 0, contiguous. GPU only; the rows of x are dense."""
+    out_ni = x_ni.new_empty(x_ni.shape)
+    _launch(x_ni, x_ni, out_ni, seed, stream, p, add=False)
+    return out_ni
 
 
-def add_dropped_(into: torch.Tensor, x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> None:
-    """into += dropped(x), in place and in one pass. GPU only; both contiguous and of one shape."""
-    _launch(into, x, into, seed, stream, p, add=True)
+def add_dropped_(into_ni: torch.Tensor, x_ni: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> None:
+    """into += dropped(x), in place and in one pass. GPU only; both of one shape, their rows dense."""
+    _launch(into_ni, x_ni, into_ni, seed, stream, p, add=True)
 
 
 def _launch(
-    base: torch.Tensor, x: torch.Tensor, out: torch.Tensor, seed: DropoutSeed, stream: int, p: float, *, add: bool
+    base_ni: torch.Tensor, x_ni: torch.Tensor, out_ni: torch.Tensor, seed: DropoutSeed, stream: int, p: float, *, add: bool
 ) -> None:
-    count = x.numel()
-    grid = (-(-count // _BLOCK),)
-    kernel[grid](base, x, out, seed.value, stream, count, round(p * 2**24), 1.0 / (1.0 - p), adds=add, block=_BLOCK)
+    rows, width = x_ni.shape
+    small_functions.kernels.drop[rows, -(-width // _BLOCK)](
+        base_ni, base_ni.stride(0), x_ni, x_ni.stride(0), out_ni, out_ni.stride(0), width, seed.value, stream,
+        round(p * 2**24), 1.0 / (1.0 - p), adds=add, block=_BLOCK,
+    )  # fmt: skip

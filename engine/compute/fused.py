@@ -1,124 +1,89 @@
-"""The small kernels between the matrix products, fused by torch's compiler: normalisation, rotary embedding, gated activation and the
-weights of one decoded token's attention.
+"""The small functions between a model's matrix products, each as one kernel with its gradient, put in place in its decoder.
 
-Only these functions are compiled, not whole layers: they are the same for every layer, and a row's tokens are left open, so there are a handful of
-them to compile, in seconds. It refuses models whose modules it does not know by their form.
+They are tried against their plain forms on the model's own widths before they are relied on. It refuses models whose modules it does not know by
+their form.
 """
 
-import itertools
+import math
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
-from engine.compute.attention import WEIGH, attention_weights, head_width
+from engine.compute.attention import WEIGH, head_width
+from engine.compute.small_functions import KERNELS, PLAIN, SmallFunctions, over_storage
+
+_TRIED_TOKENS = 48
+_OFF = 0.02
+"""Relative difference from the plain form beyond which a kernel is wrong: bf16 rounds to 0.004, in an order of its own."""
 
 
-class _Small(NamedTuple):
-    """The compiled functions, in the order of `_FUNCTIONS`."""
+def fuse(model: Any, functions: SmallFunctions = KERNELS) -> None:
+    """Try the functions and put them in place in the model's decoder.
 
-    normalise: Callable[..., Any]
-    add_and_normalise: Callable[..., Any]
-    rotate: Callable[..., Any]
-    gate: Callable[..., Any]
-    gate_joined: Callable[..., Any]
-    weigh: Callable[..., Any]
-
-
-def fuse(model: Any, *, trained: bool) -> None:
-    """Compile the small functions of the model's decoder, try each of them, and put them in place; `trained` where gradients are wanted.
-
-    Raises: whatever the compiler raises; ValueError where the model's modules are not of a known form. The model is untouched then.
+    Raises: whatever a kernel raises; ValueError where its result is wrong or the model's modules are not of a known form. The model is
+    untouched then.
     """
-    small = _Small(*(torch.compile(function) for function in _FUNCTIONS))
-    _try(small, model, trained=trained)
-    found = 0
+    if not any(_is_norm(module) or _is_gated(module) for module in model.modules()):
+        raise ValueError("the model has no RMSNorm and no gated layer of a known form")
+    _try(functions, model)
     for module in model.modules():
         kind = type(module).__name__
         if _is_norm(module):
-            module.forward = _normalised(module, small)
-            found += 1
+            module.forward = _normalised(module, functions)
         elif _is_gated(module):
-            module.forward = _gated(module, small)
-            found += 1
-        elif kind.endswith("DecoderLayer") and _is_norm(getattr(module, "post_attention_layernorm", None)):
-            module.forward = _layered(module, small)
+            module.forward = _gated(module, functions)
+        elif _is_layer(module):
+            module.forward = _layered(module, functions)
         elif kind.endswith("Attention") and hasattr(module, "q_proj"):
             home = vars(sys.modules[type(module).__module__])
             if "apply_rotary_pos_emb" in home:
-                home["apply_rotary_pos_emb"] = small.rotate
-            setattr(module, WEIGH, small.weigh)
-    if not found:
-        raise ValueError("the model has no RMSNorm and no gated layer of a known form")
+                home["apply_rotary_pos_emb"] = _rotated(functions)
+            setattr(module, WEIGH, functions.weigh)
 
 
-_TRIED_TOKENS = 512
-"""Tokens of the trial: how a kernel is laid out is decided there, so they are as many as a row of a training step has."""
-
-_MOST_COMPILED = 32
-"""Variants of one function: with and without gradients, one or many rows, one or many tokens, joined or not. Beyond it the compiler gives up quietly."""
-
-
-def _try(small: _Small, model: Any, *, trained: bool) -> None:
-    """Run each function as it will be run: in training forward and backward, and as the dev loss is read; else as in decoding."""
-    torch._dynamo.config.recompile_limit = max(_MOST_COMPILED, torch._dynamo.config.recompile_limit)
-    if not trained:
-        with torch.inference_mode():
-            _run_once(small, model, learning=False)
-            _weigh_once(small, model)
-        return
-    _run_once(small, model, learning=True)
+def _try(functions: SmallFunctions, model: Any) -> None:
+    """Each function against its plain form, on numbers of the model's own widths."""
     with torch.no_grad():
-        _run_once(small, model, learning=False)
+        for name, found, wanted in _trials(functions, model):
+            if not torch.allclose(found.float(), wanted.float(), rtol=_OFF, atol=_OFF * wanted.float().abs().max().item()):
+                raise ValueError(f"{name}: the kernel's result differs from the plain one")
 
 
-def _run_once(small: _Small, model: Any, *, learning: bool) -> None:
-    """Each function on tensors of the model's own widths and forms, the number of tokens left open; backward too where it is `learning`.
-
-    What is compiled here is what is run later: the first tensors decide how the kernels are laid out, and a width that the compiler does
-    not know costs a division an element and narrow loads.
-    """
-    config, tokens = model.config, _TRIED_TOKENS
-    heads, keys, width = config.num_attention_heads, config.num_key_value_heads, head_width(config)
-    hidden, inner = config.hidden_size, config.intermediate_size
-
-    def exactly(*shape: int) -> torch.Tensor:
-        return torch.ones(shape, device=model.device, dtype=model.dtype, requires_grad=learning)
+def _trials(functions: SmallFunctions, model: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """What each function gives, and what its plain form does."""
+    config, n = model.config, _TRIED_TOKENS
+    hidden, heads, width = config.hidden_size, config.num_attention_heads, head_width(config)
+    generator = torch.Generator(device=model.device).manual_seed(0)
 
     def some(*shape: int) -> torch.Tensor:
-        return _left_open(exactly(*shape), 1)
+        return torch.randn(shape, device=model.device, dtype=model.dtype, generator=generator)
 
-    def learn(*results: torch.Tensor) -> None:
-        if learning:
-            torch.stack([result.sum() for result in results]).sum().backward()
-
-    for norm in itertools.islice(filter(_is_norm, model.modules()), 1):
-        learn(small.normalise(some(1, tokens, hidden), norm.weight, norm.variance_epsilon))
-        given = some(1, tokens, hidden), some(1, tokens, hidden)
-        learn(*small.add_and_normalise(*given, norm.weight, norm.variance_epsilon))
-    joined = {getattr(module.gate_proj, "joined", None) is not None for module in model.modules() if _is_gated(module)}
-    if False in joined:
-        learn(small.gate(some(1, tokens, inner), some(1, tokens, inner)))
-    if True in joined:
-        learn(small.gate_joined(some(1, tokens, 2 * inner)))
-    # queries and keys are slices of one product where their layers are joined
-    parts = exactly(1, tokens, (heads + 2 * keys) * width).split((heads * width, keys * width, keys * width), dim=-1)
-    query, key = (_left_open(part.view(1, tokens, -1, width).transpose(1, 2), 2) for part in parts[:2])
-    learn(*small.rotate(query, key, *(_left_open(some(1, tokens, width).detach(), 1) for _ in range(2))))
-
-
-def _weigh_once(small: _Small, model: Any) -> None:
-    heads, keys = model.config.num_attention_heads, model.config.num_key_value_heads
-    scores = torch.ones(2, keys, heads // keys, _TRIED_TOKENS, device=model.device, dtype=model.dtype)
-    visible = torch.ones(2, 1, 1, _TRIED_TOKENS, device=model.device, dtype=torch.bool)
-    small.weigh(_left_open(scores, 0, 3), _left_open(visible, 0, 3), head_width(model.config) ** -0.5)
-
-
-def _left_open(tensor: torch.Tensor, *places: int) -> torch.Tensor:
-    for place in places:
-        torch._dynamo.maybe_mark_dynamic(tensor, place)
-    return tensor
+    x, more, weight = some(n, hidden), some(n, hidden), some(hidden)
+    for columns in {hidden, *(columns for layer in filter(_is_layer, model.modules()) for columns in _columns(layer))}:
+        given = (x, more, weight, 1e-6, columns)
+        yield "norm", functions.normalise(*given)[1], PLAIN.normalise(*given)[1]
+        yield "norm", functions.normalise(x, None, *given[2:])[1], PLAIN.normalise(x, None, *given[2:])[1]
+        backward = (over_storage(some(n, columns), (n, hidden), (columns, 1)), more, x, weight, 1e-6)
+        yield "gradient of a norm", functions.normalise_backward(*backward), PLAIN.normalise_backward(*backward)
+    both, upstream = some(n, 2 * config.intermediate_size), some(n, config.intermediate_size)
+    parts = both.chunk(2, dim=1)
+    yield "gate", functions.gate(*parts), PLAIN.gate(*parts)
+    found, wanted = torch.empty_like(both), torch.empty_like(both)
+    functions.gate_backward(upstream, *parts, *found.chunk(2, dim=1))
+    PLAIN.gate_backward(upstream, *parts, *wanted.chunk(2, dim=1))
+    yield "gradient of a gate", found, wanted
+    for sign in (1.0, -1.0):
+        turned = (some(n, heads, width), some(n, width // 2).repeat(1, 2), some(n, width // 2).repeat(1, 2), sign)
+        yield "rotation", functions.rotate(*turned), PLAIN.rotate(*turned)
+    logits, places = some(n, config.vocab_size), torch.zeros(n, 1, device=model.device, dtype=torch.long)
+    norms, counts = PLAIN.log_norms(logits), torch.arange(n, device=model.device).unsqueeze(1) > 0
+    yield "norm of logits", functions.log_norms(logits), norms
+    wanted = PLAIN.logit_gradients(logits.clone(), norms, places, counts)
+    yield "gradient of logits", functions.logit_gradients(logits, norms, places, counts), wanted
+    scores, seen = some(2, config.num_key_value_heads, 4, 128), some(2, 1, 1, 128) > 0
+    yield "weights of keys", functions.weigh(scores, seen, 0.1), PLAIN.weigh(scores, seen, 0.1)
 
 
 def _is_norm(module: Any) -> bool:
@@ -133,67 +98,177 @@ def _is_silu(function: Any) -> bool:
     return "silu" in type(function).__name__.lower() or "silu" in getattr(function, "__name__", "").lower()
 
 
-def _normalised(module: Any, small: _Small) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda x: small.normalise(x, module.weight, module.variance_epsilon)
+def _is_layer(module: Any) -> bool:
+    names, parts = ("input_layernorm", "post_attention_layernorm"), ("self_attn", "mlp")
+    whole = all(_is_norm(getattr(module, name, None)) for name in names) and all(hasattr(module, part) for part in parts)
+    return type(module).__name__.endswith("DecoderLayer") and whole
 
 
-def _gated(module: Any, small: _Small) -> Callable[[torch.Tensor], torch.Tensor]:
+def _readers(layer: Any) -> tuple[Any, Any]:
+    """What reads the layer's two norms, by one of the linear layers each: all that read one input are joined, or none."""
+    return getattr(layer.self_attn, "q_proj", None), getattr(layer.mlp, "gate_proj", None)
+
+
+def _columns(layer: Any) -> tuple[int, int]:
+    """How far apart the rows of its two norms should be."""
+    hidden = layer.input_layernorm.weight.shape[0]
+    attention, gate = (getattr(reader, "joined", None) for reader in _readers(layer))
+    return (
+        hidden if attention is None else attention.columns_read,
+        hidden if gate is None else gate.columns_read,
+    )
+
+
+def _normalised(module: Any, functions: SmallFunctions) -> Callable[[torch.Tensor], torch.Tensor]:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        normed: torch.Tensor = _Norm.apply(x, module.weight, module.variance_epsilon, x.shape[-1], functions)
+        return normed
+
+    return forward
+
+
+def _gated(module: Any, functions: SmallFunctions) -> Callable[[torch.Tensor], torch.Tensor]:
     def forward(x: torch.Tensor) -> torch.Tensor:
         joined = getattr(module.gate_proj, "joined", None)
-        if joined is None:
-            hidden = small.gate(module.gate_proj(x), module.up_proj(x))
-        else:
-            hidden = small.gate_joined(joined.together(x))
-        out: torch.Tensor = module.down_proj(hidden)
+        given = (module.gate_proj(x), module.up_proj(x)) if joined is None else (joined.together(x),)
+        out: torch.Tensor = module.down_proj(_Gate.apply(functions, *given))
         return out
 
     return forward
 
 
-def _layered(module: Any, small: _Small) -> Callable[..., torch.Tensor]:
+def _layered(module: Any, functions: SmallFunctions) -> Callable[..., torch.Tensor]:
     """A decoder layer of the form that all known families share: normalise, attend, add, normalise, gate, add."""
-    norm = module.post_attention_layernorm
+    first, second = module.input_layernorm, module.post_attention_layernorm
+    (attention, gate), (attention_columns, gate_columns) = _readers(module), _columns(module)
 
     def forward(hidden_states: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
-        attended, _ = module.self_attn(module.input_layernorm(hidden_states), *arguments, **named)
-        total, normed = small.add_and_normalise(hidden_states, attended, norm.weight, norm.variance_epsilon)
+        normed = _Norm.apply(hidden_states, first.weight, first.variance_epsilon, attention_columns, functions)
+        _has_room(attention, normed)
+        attended, _ = module.self_attn(normed, *arguments, **named)
+        total, normed = _NormOfSum.apply(hidden_states, attended, second.weight, second.variance_epsilon, gate_columns, functions)
+        _has_room(gate, normed)
         out: torch.Tensor = total + module.mlp(normed)
         return out
 
     return forward
 
 
-def _normalise(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    wide = x.float()
-    return weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)).to(x.dtype)
+def _has_room(reader: Any, x: torch.Tensor) -> None:
+    """Say so to the joined product that will read x."""
+    if (joined := getattr(reader, "joined", None)) is not None:
+        joined.switches.roomy = x
 
 
-def _add_and_normalise(
-    x: torch.Tensor, more: torch.Tensor, weight: torch.Tensor, epsilon: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    total = x + more
-    return total, _normalise(total, weight, epsilon)
+def _rotated(functions: SmallFunctions) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """transformers' interface, heads before tokens, over a function that has tokens first, as everything around it lies in memory:
+    otherwise the gradients would be laid out anew on the way in and on the way out."""
+
+    def apply(
+        query_bhtd: torch.Tensor, key_bktd: torch.Tensor, cos_btd: torch.Tensor, sin_btd: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        query, key = (_Rotation.apply(x.transpose(1, 2), cos_btd, sin_btd, functions) for x in (query_bhtd, key_bktd))
+        return query.transpose(1, 2), key.transpose(1, 2)
+
+    return apply
 
 
-def _gate(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.silu(gate) * up
+class _Norm(torch.autograd.Function):
+    """weight · x / rms(x), its rows `columns` apart. The weight is frozen: it has no gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float, columns: int, functions: SmallFunctions
+    ) -> torch.Tensor:
+        rows_nh = _rows(x)
+        _, out_nh = functions.normalise(rows_nh, None, weight, epsilon, columns)
+        ctx.save_for_backward(rows_nh, weight)
+        ctx.shape, ctx.epsilon, ctx.functions = x.shape, epsilon, functions
+        return _like(out_nh, x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        rows_nh, weight = ctx.saved_tensors
+        into_nh = ctx.functions.normalise_backward(_rows(grad), None, rows_nh, weight, ctx.epsilon)
+        return into_nh.view(ctx.shape), None, None, None, None
 
 
-def _gate_joined(gate_and_up: torch.Tensor) -> torch.Tensor:
-    gate, up = gate_and_up.chunk(2, dim=-1)
-    return _gate(gate, up)
+class _NormOfSum(torch.autograd.Function):
+    """x + more, and the norm of that as of `_Norm`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        more: torch.Tensor,
+        weight: torch.Tensor,
+        epsilon: float,
+        columns: int,
+        functions: SmallFunctions,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        total_nh, out_nh = functions.normalise(_rows(x), _rows(more), weight, epsilon, columns)
+        ctx.save_for_backward(total_nh, weight)
+        ctx.shape, ctx.epsilon, ctx.functions = x.shape, epsilon, functions
+        return total_nh.view(x.shape), _like(out_nh, x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad_total: torch.Tensor, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        total_nh, weight = ctx.saved_tensors
+        into_nh = ctx.functions.normalise_backward(_rows(grad), _rows(grad_total), total_nh, weight, ctx.epsilon)
+        into = into_nh.view(ctx.shape)
+        return into, into, None, None, None, None
 
 
-def _rotate(
-    query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1
-) -> tuple[torch.Tensor, torch.Tensor]:
-    cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
-    return query * cos + _half_turned(query) * sin, key * cos + _half_turned(key) * sin
+class _Gate(torch.autograd.Function):
+    """silu(gate) · up, of both beside each other or of each."""
+
+    @staticmethod
+    def forward(ctx: Any, functions: SmallFunctions, *given: torch.Tensor) -> torch.Tensor:
+        rows = [_rows(each) for each in given]
+        ctx.save_for_backward(*rows)
+        ctx.shape, ctx.functions = given[0].shape, functions
+        out_ni = functions.gate(*_halves(rows))
+        return out_ni.view(*ctx.shape[:-1], out_ni.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        rows = ctx.saved_tensors
+        into = [torch.empty_like(each) for each in rows]
+        ctx.functions.gate_backward(_rows(grad), *_halves(rows), *_halves(into))
+        return None, *(each.view(ctx.shape) for each in into)
 
 
-def _half_turned(x: torch.Tensor) -> torch.Tensor:
-    half = x.shape[-1] // 2
-    return torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+class _Rotation(torch.autograd.Function):
+    """The rotary embedding of heads (b, t, a, d) by cos and sin (b or 1, t, d), which have no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, functions: SmallFunctions) -> torch.Tensor:
+        rows, tokens, heads, width = x.shape
+        cos_nd, sin_nd = (each.expand(rows, tokens, width).reshape(-1, width) for each in (cos, sin))
+        ctx.save_for_backward(cos_nd, sin_nd)
+        ctx.functions = functions
+        return functions.rotate(x.reshape(-1, heads, width), cos_nd, sin_nd, 1.0).view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        cos_nd, sin_nd = ctx.saved_tensors
+        return ctx.functions.rotate(grad.reshape(-1, *grad.shape[2:]), cos_nd, sin_nd, -1.0).view(grad.shape), None, None, None
 
 
-_FUNCTIONS = (_normalise, _add_and_normalise, _rotate, _gate, _gate_joined, attention_weights)
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """(…, h) → (n, h), rows any distance apart but each dense."""
+    rows = x.reshape(-1, x.shape[-1])
+    return rows if rows.stride(1) == 1 else rows.contiguous()
+
+
+def _like(rows_nh: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Rows as a tensor of that shape over the same storage; no view, as somebody may write behind the rows."""
+    if rows_nh.is_contiguous():
+        return rows_nh.view(shape)
+    apart = rows_nh.stride(0)
+    strides = [apart * math.prod(shape[place:-1]) for place in range(1, len(shape))]
+    return over_storage(rows_nh, tuple(shape), (*strides, 1))
+
+
+def _halves(rows: list[torch.Tensor]) -> list[torch.Tensor]:
+    return list(rows[0].chunk(2, dim=1)) if len(rows) == 1 else list(rows)

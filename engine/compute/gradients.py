@@ -27,8 +27,9 @@ class BatchGradients:
     def __init__(self, planned: PlannedModel, bank: AdapterBank, *, device: torch.device, pad_id: int, seed: int) -> None:
         self._planned, self._bank, self._device, self._pad_id, self._seed = planned, bank, device, pad_id, seed
         self.loss = RowLoss(
-            planned.model, device=device, pad_id=pad_id, segments=planned.segments, chunk_tokens=planned.chunk_tokens
-        )
+            planned.model, device=device, pad_id=pad_id, segments=planned.segments, chunk_tokens=planned.chunk_tokens,
+            functions=planned.functions,
+        )  # fmt: skip
         self._graphs: RowGraphs | None = None
         self._ready: tuple[RowPlan, HostRow] | None = None
 

@@ -12,9 +12,8 @@ import torch
 from torch.nn import functional
 
 from engine.compute.linears import Adapter, FrozenLinear, Saved, add_adapter_product, dropped_again, dropped_input, product
-
-_ALIGNED = 8
-"""Columns of a joined matrix come in multiples of this: rows of 16 bytes and their multiples, which fast products of matrices ask for."""
+from engine.compute.small_functions import over_storage
+from engine.core.planner import JOINED_ALIGNED
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,14 @@ class JoinedLinears:
         self.in_features, self._outputs = first.in_features, tuple(layer.out_features for layer in layers)
         self.out_features, inner = sum(self._outputs), sum(_rank(layer) for layer in layers)
         self._inner = slice(self.in_features, self.in_features + inner)
-        columns = -(-self._inner.stop // _ALIGNED) * _ALIGNED
+        columns = -(-self._inner.stop // JOINED_ALIGNED) * JOINED_ALIGNED
         self._both = torch.zeros(self.out_features, columns, dtype=first.frozen.dtype, device=first.frozen.device)
         self._parts = list(self._placed(layers))
         biases = [
             self._both.new_zeros(layer.out_features) if layer.frozen.bias is None else layer.frozen.bias for layer in layers
         ]
         self._bias = torch.cat(biases) if any(layer.frozen.bias is not None for layer in layers) else None
+        self._room = False
         self._a_ri: torch.Tensor | None = None
         self._grad_a_ri: torch.Tensor | None = None
         if self._parts:
@@ -92,16 +92,25 @@ class JoinedLinears:
         assert self._a_ri is not None
         return self._a_ri
 
+    @property
+    def columns_read(self) -> int:
+        """How far apart the rows of the input are best: so that what the adapters make of a row has room behind it."""
+        return self._both.shape[1] if self._parts else self.in_features
+
     def together(self, x: torch.Tensor) -> torch.Tensor:
         """(…, i) → (…, Σo), the layers' outputs beside each other."""
-        (out,) = product(x, self, (self.out_features,), training=self._layers[0].training)
+        (out,) = self._product(x, (self.out_features,), training=self._layers[0].training)
         return out
+
+    def _product(self, x: torch.Tensor, outputs: tuple[int, ...], *, training: bool) -> tuple[torch.Tensor, ...]:
+        self._room, self.switches.roomy = self.switches.roomy is x, None
+        return product(x, self, outputs, training=training)
 
     def part_of(self, layer: FrozenLinear, x: torch.Tensor) -> torch.Tensor:
         """What `layer` makes of x; computed for all of them when the first of them asks, and kept until each has taken its own."""
         held = self.switches.held
         if held is None or held[0] is not self or held[1] is not x or id(layer) not in held[2]:
-            parts = product(x, self, self._outputs, training=layer.training)
+            parts = self._product(x, self._outputs, training=layer.training)
             held = (self, x, {id(each): part for each, part in zip(self._layers, parts, strict=True)})
         taken = held[2].pop(id(layer))
         self.switches.held = held if held[2] else None
@@ -112,12 +121,20 @@ class JoinedLinears:
         if self.adapter is None or not adapted:
             return functional.linear(rows_ni, self._both[:, : self.in_features], self._bias), None
         kept_ni, mask = dropped_input(rows_ni, self, self.adapter.dropout if training else 0.0)
-        wide = rows_ni.new_empty(len(rows_ni), self._both.shape[1])
-        wide[:, : self.in_features] = rows_ni
-        wide[:, self._inner.stop :] = 0
-        inner_nr = wide[:, self._inner].addmm_(kept_ni, self._joined_a.t(), beta=0, alpha=self.adapter.scaling)
-        # a copy of its own, or the whole wide input would be kept for the backward pass
-        return functional.linear(wide, self._both, self._bias), Saved(rows_ni, inner_nr.contiguous(), mask)
+        rows, columns = len(rows_ni), self._both.shape[1]
+        in_place = self._room and rows_ni.stride() == (columns, 1)
+        if in_place:
+            wide = over_storage(rows_ni, (rows, columns), (columns, 1))
+        else:
+            wide = rows_ni.new_empty(rows, columns)
+            wide[:, : self.in_features] = rows_ni
+        if self._inner.stop < columns:
+            wide[:, self._inner.stop :] = 0
+        inner_nr = over_storage(wide, (rows, len(self._joined_a)), (columns, 1), self.in_features)
+        inner_nr.addmm_(kept_ni, self._joined_a.t(), beta=0, alpha=self.adapter.scaling)
+        # where the wide input is a copy, it must not be kept for the backward pass for the sake of a slice
+        saved = Saved(rows_ni, inner_nr if in_place else inner_nr.contiguous(), mask)
+        return functional.linear(wide, self._both, self._bias), saved
 
     def backpropagate(self, grad_no: torch.Tensor, saved: Saved | None, *, training: bool, wanted: bool) -> torch.Tensor | None:
         """The gradient of the input where it is `wanted`; those of the As and Bs go into their buffers (overwritten)."""

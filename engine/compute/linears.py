@@ -17,8 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.compute.dropout import DropoutSeed, add_dropped_, dropped, keep_mask, kernels_available
+from engine.compute.dropout import DropoutSeed, add_dropped_, dropped, keep_mask
 from engine.compute.libraries import bitsandbytes
+from engine.compute.small_functions import kernels_available
 
 
 class FrozenWeight:
@@ -73,13 +74,15 @@ class Adapter:
 
 
 class Switches:
-    """What all layers of one model share: the dropout's seed, whether adapters are on, and a joined product whose parts are being taken."""
+    """What all layers of one model share: the dropout's seed, whether adapters are on, a joined product whose parts are being taken, and an
+    input with room behind its rows for what such a product puts there."""
 
     def __init__(self, device: torch.device) -> None:
         self.seed = DropoutSeed(device)
         self.adapters_on = True
         # one for the whole model: a recomputation that stops early leaves one behind, not one a layer
         self.held: tuple[object, torch.Tensor, dict[int, torch.Tensor]] | None = None
+        self.roomy: torch.Tensor | None = None
 
     @contextmanager
     def adapters_off(self) -> Iterator[None]:
@@ -173,12 +176,10 @@ def dropped_again(saved: Saved, layer: Any, p: float) -> torch.Tensor:
 def add_adapter_product(
     into_ni: torch.Tensor, inner_grad_nr: torch.Tensor, a_ri: torch.Tensor, saved: Saved, layer: Any, p: float, scale: float = 1.0
 ) -> torch.Tensor:
-    """into + scale · drop(inner_grad A) for the input's gradient, contiguous; `into` may be overwritten."""
+    """into + scale · drop(inner_grad A) for the input's gradient, in `into` itself, whose rows may be any distance apart."""
     if saved.mask is None and not p and into_ni.dtype == a_ri.dtype:
-        if into_ni.is_contiguous():
-            return into_ni.addmm_(inner_grad_nr, a_ri, alpha=scale)
-        return torch.addmm(into_ni, inner_grad_nr, a_ri, alpha=scale)
-    into_ni, adapted_ni = into_ni.contiguous(), scaled_product(inner_grad_nr, a_ri, scale).to(into_ni.dtype)
+        return into_ni.addmm_(inner_grad_nr, a_ri, alpha=scale)
+    adapted_ni = scaled_product(inner_grad_nr, a_ri, scale).to(into_ni.dtype)
     if saved.mask is not None:
         return into_ni.addcmul_(adapted_ni, saved.mask)
     if p:

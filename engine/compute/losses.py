@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from engine.compute.attention import masks_of
 from engine.compute.batches import RowTensors, row_tensors
-from engine.compute.device import unsorted
+from engine.compute.small_functions import PLAIN, SmallFunctions
 from engine.core.masking import IGNORED, Example
 from engine.core.packing import RowPlan
 
@@ -24,15 +24,18 @@ class RowLoss:
     """Sums of nats over packed rows for one model.
 
     `segments` rows are attended by their segments' lengths, else through a mask. `chunk_tokens` > 0 limits how many positions have
-    their logits at once; the model is then asked for hidden states and its head applied here.
+    their logits at once; the model is then asked for hidden states and its head applied here, with `functions`.
     """
 
-    def __init__(self, model: Any, *, device: torch.device, pad_id: int, segments: bool = False, chunk_tokens: int = 0) -> None:
+    def __init__(
+        self, model: Any, *, device: torch.device, pad_id: int, segments: bool = False, chunk_tokens: int = 0,
+        functions: SmallFunctions = PLAIN,
+    ) -> None:  # fmt: skip
         self._model = model
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._keeps = "logits_to_keep" in inspect.signature(self._base.forward).parameters
         self._device, self._pad_id = device, pad_id
-        self._segments, self._chunk_tokens = segments, chunk_tokens
+        self._segments, self._chunk_tokens, self._functions = segments, chunk_tokens, functions
 
     def __call__(self, row: RowPlan, examples: Sequence[Example]) -> torch.Tensor:
         """Sum over the row's response tokens, differentiable, fp32."""
@@ -46,10 +49,10 @@ class RowLoss:
         """As a call, for a row that is on the device already. Targets of −100 count nothing."""
         if not self._chunk_tokens:
             return functional.cross_entropy(self.logits(row).float(), row.targets_k, ignore_index=IGNORED, reduction="sum")
-        hidden_kh = self._body(self._base.get_decoder(), row).last_hidden_state[0].index_select(0, row.predictors_k)
+        hidden_kh = self._body(self._base.get_decoder(), row).last_hidden_state.squeeze(0).index_select(0, row.predictors_k)
         head = self._base.get_output_embeddings()
         total: torch.Tensor = _ChunkedCrossEntropy.apply(
-            hidden_kh, head.weight, row.targets_k, self._chunk_tokens, torch.is_grad_enabled()
+            hidden_kh, head.weight, row.targets_k, self._chunk_tokens, self._functions, torch.is_grad_enabled()
         )
         return total
 
@@ -87,21 +90,20 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_kh: torch.Tensor, head_vh: torch.Tensor, targets_k: torch.Tensor, chunk_tokens: int, wants_grad: bool
-    ) -> torch.Tensor:
+        ctx: Any, hidden_kh: torch.Tensor, head_vh: torch.Tensor, targets_k: torch.Tensor, chunk_tokens: int,
+        functions: SmallFunctions, wants_grad: bool,
+    ) -> torch.Tensor:  # fmt: skip
         total = torch.zeros((), device=hidden_kh.device)
         grad_kh = torch.empty_like(hidden_kh) if wants_grad else None
         for start in range(0, hidden_kh.shape[0], chunk_tokens):
             part = slice(start, start + chunk_tokens)
-            hidden, targets = hidden_kh[part].to(head_vh.dtype), targets_k[part]
-            counts, places = targets != IGNORED, targets.clamp(min=0).unsqueeze(1)
-            logits = (hidden @ head_vh.t()).float()
-            norm = logits.logsumexp(dim=-1, keepdim=True)
-            total += ((norm - logits.gather(1, places)).squeeze(1) * counts).sum()
+            targets_k1 = targets_k[part].unsqueeze(1)
+            counts_k1, places_k1 = targets_k1 != IGNORED, targets_k1.clamp(min=0)
+            logits_kv = hidden_kh[part].to(head_vh.dtype) @ head_vh.t()
+            norms_k1 = functions.log_norms(logits_kv)
+            total += ((norms_k1 - logits_kv.gather(1, places_k1)) * counts_k1).sum()
             if grad_kh is not None:
-                with unsorted():
-                    soft = logits.sub_(norm).exp_().scatter_add_(1, places, logits.new_full(places.shape, -1.0))
-                grad_kh[part] = ((soft * counts.unsqueeze(1)).to(head_vh.dtype) @ head_vh).to(grad_kh.dtype)
+                grad_kh[part] = (functions.logit_gradients(logits_kv, norms_k1, places_k1, counts_k1) @ head_vh).to(grad_kh.dtype)
         if grad_kh is not None:
             ctx.save_for_backward(grad_kh)
         return total
@@ -109,7 +111,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad_kh,) = ctx.saved_tensors
-        return (grad_kh * grad).to(grad_kh.dtype), None, None, None, None
+        return (grad_kh * grad).to(grad_kh.dtype), None, None, None, None, None
 
 
 @contextmanager

@@ -14,10 +14,10 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from engine.compute.attention import head_width, segments_work, use_sluice_attention
-from engine.compute.dropout import kernels_available
 from engine.compute.fused import fuse
 from engine.compute.linears import Switches
 from engine.compute.planned_linears import frozen_linears, install_linears, mirror_layers
+from engine.compute.small_functions import KERNELS, PLAIN, SmallFunctions, kernels_available
 from engine.core.out_of_memory import is_out_of_memory
 from engine.protocol.events import Event, FastPathFellBack
 from engine.protocol.plans import ComputePlan
@@ -29,7 +29,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 @dataclass(frozen=True)
 class PlannedModel:
     """A model under its plan, `plan` with the fast paths that were taken. `own_attention`: it attends through sluice; `segments`: by segments' lengths; `graph`: its rows may be captured;
-    `chunk_tokens` of its loss."""
+    `chunk_tokens` of its loss, `functions` between its products."""
 
     model: Any
     plan: ComputePlan
@@ -39,6 +39,7 @@ class PlannedModel:
     segments: bool
     graph: bool
     chunk_tokens: int
+    functions: SmallFunctions
 
 
 def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit: Emit) -> PlannedModel:
@@ -50,12 +51,13 @@ def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit
     mirror_layers(model, plan.mirrored_layers)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = model.device.type == "cuda" and use_sluice_attention(base)
-    compiled = plan.compiled and _fuse(base, emit, trained=plan.row_tokens > 0)
+    compiled = plan.compiled and _fused(base, emit)
     _recompute(base, plan.recomputed_layers)
     segments = plan.attention == "varlen" and _by_segments(base, own, compute_dtype, emit)
     graph = plan.graph and _by_graphs(model, emit)
     taken = msgspec.structs.replace(plan, compiled=compiled, graph=graph, attention="varlen" if segments else "masked")
-    return PlannedModel(model, taken, switches, adapter_dtype, own, segments, graph, plan.loss_chunk_tokens if own else 0)
+    chunk_tokens = plan.loss_chunk_tokens if own else 0
+    return PlannedModel(model, taken, switches, adapter_dtype, own, segments, graph, chunk_tokens, KERNELS if compiled else PLAIN)
 
 
 def _by_graphs(model: Any, emit: Emit) -> bool:
@@ -82,17 +84,19 @@ def _by_segments(base: Any, own: bool, dtype: torch.dtype, emit: Emit) -> bool:
     return not problem
 
 
-def _fuse(base: Any, emit: Emit, *, trained: bool) -> bool:
-    """Fuse the small kernels where they compile and run here."""
+def _fused(base: Any, emit: Emit) -> bool:
+    """Fuse the small functions where there are kernels and they work."""
+    reason = "" if kernels_available(base.device) else "they need Triton, which is not installed"
     try:
-        fuse(base, trained=trained)
+        if not reason:
+            fuse(base)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        emit(FastPathFellBack(path="compiled kernels", reason=reason, instead="they are launched one by one"))
-        return False
-    return True
+    if reason:
+        emit(FastPathFellBack(path="fused kernels", reason=reason, instead="torch's own are launched one by one"))
+    return not reason
 
 
 def _recompute(base: Any, count: int) -> None:

@@ -16,7 +16,6 @@ from engine.core.masking import IGNORED, Example
 from engine.core.packing import RowPlan, pack
 
 Gradients = Callable[[RowTensors, torch.Tensor], torch.Tensor]
-_WARM_UPS = 2
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class RowGraphs:
         self._captured: dict[int, _Captured] = {}
 
     def capture(self) -> None:
-        """Warm up and capture every width, widest first. Gradients are then whatever the last replay leaves: zero them."""
+        """Run every width once as it is and capture it, widest first. Gradients are then whatever the last replay leaves: zero them."""
         widths = sorted(self._sizes, reverse=True)
         for width in widths:
             self._captured[width] = _Captured(
@@ -123,8 +122,7 @@ class RowGraphs:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for width in widths:
-                for _ in range(_WARM_UPS):
-                    self._gradients(self._captured[width].row(), self._captured[width].scale)
+                self._gradients(self._captured[width].row(), self._captured[width].scale)
         torch.cuda.current_stream().wait_stream(side)
 
     def prepared(self, row: RowPlan, examples: Sequence[Example]) -> HostRow:

@@ -135,11 +135,8 @@ class StageLoop:
                 os.environ,
                 # the worker's folder is the run's, so a relative default would be inside it
                 SLUICE_WORKSPACE=str(workspace_of(parts.run)),
-                # compiled kernels survive the process, and on a durable workspace the pod; compiling in the process itself, as
-                # each compiler process would import torch first
-                TORCHINDUCTOR_CACHE_DIR=str(workspace_of(parts.run) / "cache" / "kernels" / "inductor"),
-                TRITON_CACHE_DIR=str(workspace_of(parts.run) / "cache" / "kernels" / "triton"),
-                TORCHINDUCTOR_COMPILE_THREADS="1",
+                # compiled kernels survive the process, and on a durable workspace the pod
+                TRITON_CACHE_DIR=str(workspace_of(parts.run) / "cache" / "kernels"),
                 SLUICE_OWNER=parts.ownership.owner.uuid,
             ),
             lines=EventLines(self._from_worker),

@@ -11,18 +11,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
-from engine.compute import decode
+from engine.compute import decode, fused, planned_model, small_functions
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.attention import NAME, use_sluice_attention
 from engine.compute.decode import Decoder
 from engine.compute.dropout import DropoutSeed, keep_mask
 from engine.compute.gradients import BatchGradients
+from engine.compute.joined_linears import JoinedLinears
 from engine.compute.linears import FrozenLinear
 from engine.compute.loader import load_clean_model
 from engine.compute.lora import attach_lora, trainable
 from engine.compute.losses import RowLoss
 from engine.compute.planned_linears import frozen_linears, install_linears, mirror_layers
 from engine.compute.planned_model import carry_out
+from engine.compute.small_functions import PLAIN, SmallFunctions
 from engine.core.masking import Example
 from engine.core.packing import StepPlan, plan_rows
 from engine.protocol.config import Config, EngineTable, ModelTable, TrainTable
@@ -447,71 +449,69 @@ def test_without_the_dropout_kernel_nothing_is_captured(base: Any) -> None:
     assert carry_out(plan, adapted(base), compute_dtype=torch.float32, emit=told.append).graph
 
 
-def test_what_does_not_compile_is_told_and_leaves_the_model_as_it_was(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("no C compiler\nand more")
+def kernels_of(monkeypatch: pytest.MonkeyPatch, functions: SmallFunctions, fuse: Any = fused.fuse) -> None:
+    """As if these were kernels and could run here."""
+    monkeypatch.setattr(planned_model, "kernels_available", lambda _: True)
+    monkeypatch.setattr(planned_model, "KERNELS", functions)
+    monkeypatch.setattr(planned_model, "fuse", lambda model: fuse(model, functions))
 
-    monkeypatch.setattr(torch, "compile", broken)
+
+def test_without_kernels_nothing_is_fused_and_that_is_told(base: Any) -> None:
+    told: list[Any] = []
+    planned = carry_out(
+        ComputePlan(row_tokens=128, compiled=True), copy.deepcopy(base), compute_dtype=torch.float32, emit=told.append
+    )
+    assert not planned.plan.compiled and planned.functions is PLAIN
+    assert [(event.path, event.reason) for event in told] == [("fused kernels", "they need Triton, which is not installed")]
+
+
+@pytest.mark.parametrize("broken", SmallFunctions._fields)
+def test_a_kernel_that_is_wrong_is_told_and_leaves_the_model_as_it_was(
+    base: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def wrong(*given: Any) -> Any:
+        result = getattr(PLAIN, broken)(*given)
+        if broken == "normalise":
+            return result[0], result[1] * 1.1
+        if broken == "gate_backward":
+            return given[3].mul_(1.1)
+        return result * 1.1
+
+    kernels_of(monkeypatch, PLAIN._replace(**{broken: wrong}))
     model, told = copy.deepcopy(base), []
     planned = carry_out(ComputePlan(row_tokens=128, compiled=True), model, compute_dtype=torch.float32, emit=told.append)
     assert not planned.plan.compiled
-    assert [(event.path, event.reason) for event in told] == [("compiled kernels", "no C compiler")]
+    assert [event.path for event in told] == ["fused kernels"] and "differs from the plain one" in told[0].reason
     ids = torch.arange(3, 40).unsqueeze(0)
     with torch.no_grad():
         assert torch.equal(model(input_ids=ids).logits, base(input_ids=ids).logits)
 
 
-def test_memory_that_runs_out_while_compiling_is_no_fall_back(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> Any:
+def test_a_kernel_that_cannot_run_is_told_by_its_first_line(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no C compiler\nand more")
+
+    kernels_of(monkeypatch, PLAIN._replace(rotate=broken))
+    told: list[Any] = []
+    carry_out(ComputePlan(row_tokens=128, compiled=True), copy.deepcopy(base), compute_dtype=torch.float32, emit=told.append)
+    assert [(event.path, event.reason) for event in told] == [("fused kernels", "no C compiler")]
+
+
+def test_memory_that_runs_out_while_kernels_are_tried_is_no_fall_back(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(torch, "compile", full)
+    kernels_of(monkeypatch, PLAIN._replace(gate=full))
     with pytest.raises(torch.OutOfMemoryError):
         carry_out(
             ComputePlan(row_tokens=128, compiled=True), copy.deepcopy(base), compute_dtype=torch.float32, emit=lambda _: None
         )
 
 
-def test_what_is_compiled_in_the_trial_is_what_training_runs(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel made for other widths, or for widths that are not known, is right and slow: nothing else would show it."""
-    compiled: list[str] = []
-    real = torch.compile
-
-    def recorded(function: Any, **options: Any) -> Any:
-        def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
-            compiled.append(function.__name__)
-            for node in graph.graph.find_nodes(op="placeholder"):
-                value = node.meta["example_value"]
-                if isinstance(value, torch.Tensor):
-                    assert isinstance(value.shape[-1], int), f"{function.__name__} does not know its width"
-            return graph.forward
-
-        return real(function, backend=backend, **options)
-
-    monkeypatch.setattr(torch, "compile", recorded)
-    home = sys.modules[type(base.model.layers[0].self_attn).__module__]
-    monkeypatch.setattr(home, "apply_rotary_pos_emb", home.apply_rotary_pos_emb)
-    torch._dynamo.reset()
-    some, model = examples(24), adapted(base)
-    plan = ComputePlan(row_tokens=256, compiled=True, mirrored_layers=99)
-    planned = carry_out(plan, model, compute_dtype=torch.float32, emit=lambda _: None)
-    assert planned.plan.compiled and set(compiled) == {"_normalise", "_add_and_normalise", "_gate_joined", "_rotate"}
-    compiled.clear()
-    gradients = BatchGradients(planned, AdapterBank(model, adapter_dtype=planned.adapter_dtype), device=CPU, pad_id=0, seed=3)
-    for width in (256, 128, 64):
-        gradients.of(StepPlan(plan_rows(range(8), some, width)), some, 1)
-    assert compiled == ["_normalise", "_add_and_normalise"], "once more for the first layer, whose input needs no gradient"
-    compiled.clear()
-    for width in (512, 256):
-        gradients.loss.mean(plan_rows(range(24), some, width), some)
-    assert compiled == []
-    torch._dynamo.reset()
-
-
 @pytest.mark.parametrize("mirrored", [0, 99])
 def test_the_fused_functions_are_the_librarys(base: Any, monkeypatch: pytest.MonkeyPatch, mirrored: int) -> None:
-    """Compiling itself takes half a minute on a CPU, so here the functions go in place uncompiled."""
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    """The plain forms stand in for the kernels, whose own test is beside them: what is tried here is where they are put and their gradients."""
+    kernels_of(monkeypatch, PLAIN)
     home = sys.modules[type(base.model.layers[0].self_attn).__module__]
     monkeypatch.setattr(home, "apply_rotary_pos_emb", home.apply_rotary_pos_emb)
     some = examples()
@@ -527,3 +527,41 @@ def test_the_fused_functions_are_the_librarys(base: Any, monkeypatch: pytest.Mon
         Decoder(each.eval(), pad_id=0).decode(prompts, end_id=511, max_new_tokens=8) for each in (model, adapted(base))
     )
     assert found_ids == wanted_ids
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_norms_leave_room_that_the_joined_product_uses(base: Any, monkeypatch: pytest.MonkeyPatch, dropout: float) -> None:
+    """Nothing but speed would show that the rows are copied after all."""
+    kernels_of(monkeypatch, PLAIN)
+    home = sys.modules[type(base.model.layers[0].self_attn).__module__]
+    monkeypatch.setattr(home, "apply_rotary_pos_emb", home.apply_rotary_pos_emb)
+    some, plan = examples(), ComputePlan(row_tokens=128, compiled=True, mirrored_layers=99)
+    model = adapted(base, dropout=dropout)
+    copied, spaced = [], []
+    compute, backward = JoinedLinears.compute, small_functions.normalise_backward
+
+    def computed(self: Any, rows: torch.Tensor, **more: Any) -> Any:
+        out, saved = compute(self, rows, **more)
+        copied.append(saved.inner_nr.untyped_storage().data_ptr() != rows.untyped_storage().data_ptr())
+        return out, saved
+
+    def noted(grad: torch.Tensor, *given: Any) -> torch.Tensor:
+        spaced.append(grad.stride(0) > grad.shape[1])
+        return backward(grad, *given)
+
+    monkeypatch.setattr(JoinedLinears, "compute", computed)
+    kernels_of(monkeypatch, PLAIN._replace(normalise_backward=noted))
+    planned = carry_out(plan, model, compute_dtype=torch.float32, emit=lambda _: None)
+    bank = AdapterBank(model, adapter_dtype=planned.adapter_dtype)
+    gradients = BatchGradients(planned, bank, device=CPU, pad_id=0, seed=3)
+    copied.clear()
+    spaced.clear()
+    loss = gradients.of(step_of(some), some, 1)
+    layers = base.config.num_hidden_layers
+    assert copied == [False] * (2 * layers * len(step_of(some).rows))
+    # all but the last norm, before the head, and the first, whose input is not trained
+    assert sum(spaced) == (2 * layers - 1) * len(step_of(some).rows)
+    alone = adapted(base, dropout=dropout)
+    wanted_loss, wanted = our_gradients(alone, some, ComputePlan(row_tokens=128))
+    assert loss.item() == pytest.approx(wanted_loss, rel=1e-6)
+    assert far_apart(bank.gradients(), wanted) < 1e-4
