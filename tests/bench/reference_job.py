@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -100,10 +101,22 @@ def read_journal(workspace: Path) -> None:
     ):
         for event in kinds.get(name, [])[:6]:
             report(**{key: value for key, value in event.items() if key not in ("seq", "t", "path")})
+    for (before, after), (seconds, count) in spans(events)[:30]:
+        report(after=before, before=after, times=count, seconds=round(seconds, 1))
     report(decision=[event["decision"] for event in kinds.get("VerdictReached", [])])
     loading = sum(event["elapsed_s"] for event in kinds.get("ModelLoaded", []) + kinds.get("LibrariesLoaded", []))
     whole = events[-1]["mono_s"] - events[0]["mono_s"]
     report(whole_s=round(whole, 1), of_it_imports_and_loading_s=round(loading, 1), without_loading_s=round(whole - loading, 1))
+
+
+def spans(events: list[dict]) -> list[tuple[tuple[str, str], tuple[float, int]]]:
+    """Where the time went: seconds and how often, between each kind of event and the kind after it, the longest first."""
+    found: dict[tuple[str, str], tuple[float, int]] = {}
+    for before, after in pairwise(events):
+        kinds = f"{before['type']} {before.get('stage', '')}".strip(), after["type"]
+        seconds, count = found.get(kinds, (0.0, 0))
+        found[kinds] = seconds + after["mono_s"] - before["mono_s"], count + 1
+    return sorted(found.items(), key=lambda item: -item[1][0])
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import gc
 import json
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,6 +35,7 @@ from engine.compute.planning import device_figures
 from engine.core.masking import Example
 from engine.core.packing import EpochPlan, StepPlan, plan_epoch, plan_rows
 from engine.core.planner import ModelShape, Workload, candidates, choose
+from engine.core.planner.workload import bucket_widths
 from engine.protocol.config import Config, EngineTable, TrainTable
 from engine.protocol.plans import ComputePlan
 
@@ -125,12 +127,14 @@ class Bench:
                free_gib=gib(device.free_bytes), buckets=chosen.plan.buckets)  # fmt: skip
         return chosen.plan
 
-    def training(self, name: str, *, batch_examples: int, row_tokens: int, widths: tuple[int, ...], dropout: float, steps: int = 16,
-                 ceiling: float) -> None:  # fmt: skip
+    def training(self, name: str, *, batch_examples: int, row_tokens: int, dropout: float, ceiling: float, steps: int = 16,
+                 widths: tuple[int, ...] = ()) -> None:  # fmt: skip
         for layer in frozen_linears(self.model).values():
             layer.adapter.dropout = dropout
         examples = stage1_examples(4000)
         epoch = plan_epoch(examples, seed=0, epoch=0, batch_examples=batch_examples, row_tokens=row_tokens)
+        # the planner's buckets for the whole epoch, of which only the first steps are timed
+        widths = widths or bucket_widths(Counter(row.tokens for step in epoch.steps for row in step.rows), row_tokens)
         epoch = dataclasses.replace(epoch, steps=epoch.steps[: steps + 4])
         epoch = bucketed(epoch, widths)
         self.model.train()
@@ -287,24 +291,21 @@ def main() -> None:
         bench.training(f"{arguments.planned} examples, planned", batch_examples=arguments.planned, row_tokens=bench.plan.row_tokens,
                        widths=bench.plan.buckets, dropout=0.0, steps=12, ceiling=ceiling)  # fmt: skip
         return
-    small = (448, 512, 576, 640, 768, 1024)
     for part in arguments.parts.split(","):
         if part == "b8":
-            bench.training("8 examples", batch_examples=8, row_tokens=1024, widths=small, dropout=0.0, ceiling=ceiling)
+            bench.training("8 examples", batch_examples=8, row_tokens=1024, dropout=0.0, ceiling=ceiling)
         elif part == "dropout":
-            bench.training("8 examples", batch_examples=8, row_tokens=1024, widths=small, dropout=0.1, ceiling=ceiling)
+            bench.training("8 examples", batch_examples=8, row_tokens=1024, dropout=0.1, ceiling=ceiling)
         elif part == "packed":
-            bench.training(f"~4,000 tokens, rows of {arguments.row}", batch_examples=57, row_tokens=arguments.row,
-                           widths=tuple(w for w in (576, 1024, 2048, 4096, arguments.row) if w <= arguments.row), dropout=0.0, steps=8, ceiling=ceiling)  # fmt: skip
+            bench.training(f"~4,000 tokens, rows of {arguments.row}", batch_examples=57, row_tokens=arguments.row, dropout=0.0, steps=8,
+                           ceiling=ceiling)  # fmt: skip
         elif part == "decode":
             bench.decoding(64, PROMPT, TOKENS)
         elif part == "widths":
             bench.widths(tuple(range(320, 897, 32)))
         elif part == "profile":
-            bench.training(
-                "profile", batch_examples=8, row_tokens=1024, widths=(576, 1024), dropout=0.0, steps=2, ceiling=ceiling
-            )
-            bench.training("profile", batch_examples=57, row_tokens=4096, widths=(4096,), dropout=0.0, steps=2, ceiling=ceiling)
+            bench.training("profile", batch_examples=8, row_tokens=1024, dropout=0.0, steps=2, ceiling=ceiling)
+            bench.training("profile", batch_examples=57, row_tokens=4096, dropout=0.0, steps=2, ceiling=ceiling)
             bench.decoding(64, PROMPT, TOKENS, profiled=True)
 
 

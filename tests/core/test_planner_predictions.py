@@ -61,11 +61,25 @@ def test_the_measured_peaks_are_predicted(name: str) -> None:
     assert 0.98 <= predicted / (gib * GIB) <= 1.05
 
 
-@pytest.mark.parametrize("name", MEASURED)
-def test_the_measured_times_are_predicted(name: str) -> None:
+# Of the engine's own layers on an H200, as one graph: tokens of a row, mirrored layers, LoRA dropout; seconds of a step, optimizer included
+TIMED = {
+    (320, 64, 0.0): 0.0891, (448, 64, 0.0): 0.1152, (512, 64, 0.0): 0.1276, (576, 64, 0.0): 0.1413, (640, 64, 0.0): 0.1606,
+    (768, 64, 0.0): 0.1779, (896, 64, 0.0): 0.2145, (4096, 64, 0.0): 0.8914, (576, 64, 0.1): 0.1494,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tokens", "mirrored", "dropout"), TIMED)
+def test_the_measured_times_are_predicted(tokens: int, mirrored: int, dropout: float) -> None:
+    shape = msgspec.structs.replace(SHAPE, dropout=dropout)
+    measured_plan = plan(tokens, **GRAPH | {"mirrored_layers": mirrored})
+    predicted = row_seconds(shape, measured_plan, tokens, H200) + optimizer_seconds(shape, H200)
+    assert predicted == pytest.approx(TIMED[tokens, mirrored, dropout], rel=0.06)
+
+
+@pytest.mark.parametrize("name", ["eager, nf4", "compiled, mirror"])
+def test_what_launches_take_is_predicted(name: str) -> None:
     measured_plan, _, seconds = MEASURED[name]
-    predicted = row_seconds(SHAPE, measured_plan, measured_plan.row_tokens, H200)
-    predicted += 0 if measured_plan.graph else optimizer_seconds(SHAPE, H200)
+    predicted = row_seconds(SHAPE, measured_plan, 576, H200) + optimizer_seconds(SHAPE, H200)
     assert predicted == pytest.approx(seconds, rel=0.05)
 
 
@@ -73,7 +87,7 @@ def test_the_parameters_of_the_reference_model() -> None:
     assert SHAPE.linear_parameters == pytest.approx(31.98e9, rel=1e-3)
     assert SHAPE.adapter_parameters == 134_217_728
     joined = 64 * SHAPE.joined_parameters * 2
-    assert joined == 64 * 2 * 16 * (3 * 7168 + 2 * 2 * 27648)
+    assert joined == 64 * 2 * 64 * (7168 + 2 * 27648), "48 and 32 columns of the adapters, in multiples of 64"
     assert weight_bytes(SHAPE, 64) - SHAPE.embedding_parameters * 2 - joined == pytest.approx(58.1 * GIB, rel=1e-3)
 
 

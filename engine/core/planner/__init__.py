@@ -8,13 +8,13 @@ from engine.core.planner.decoding import DecodingEstimate, cache_columns, decodi
 from engine.core.planner.device import CONTEXT_BYTES, DeviceFigures, cpu_figures, gpu_figures
 from engine.core.planner.disk import COPY_ROOM, quantised_copy_bytes, run_bytes
 from engine.core.planner.memory import peak_of_reading, peak_of_row, weight_bytes
-from engine.core.planner.shape import SHARED_INPUTS, ModelShape
+from engine.core.planner.shape import JOINED_ALIGNED, SHARED_INPUTS, ModelShape
 from engine.core.planner.spending import element_bytes, mirrorable
 from engine.core.planner.timing import row_seconds
 from engine.core.planner.workload import Workload, dev_row_tokens
 
 __all__ = [
-    "CONTEXT_BYTES", "COPY_ROOM", "SHARED_INPUTS", "DecodingEstimate", "DeviceFigures", "ModelShape", "Workload", "budget_bytes", "cache_columns", "candidates", "choose", "cpu_figures",
+    "CONTEXT_BYTES", "COPY_ROOM", "JOINED_ALIGNED", "SHARED_INPUTS", "DecodingEstimate", "DeviceFigures", "ModelShape", "Workload", "budget_bytes", "cache_columns", "candidates", "choose", "cpu_figures",
     "decoding_estimate", "decoding_peak", "decoding_plan", "dev_row_tokens", "element_bytes", "forced_settings", "gpu_figures", "mirrorable", "peak_of_reading", "peak_of_row", "plain_plan", "quantised_copy_bytes",
     "row_seconds", "run_bytes", "still_fits", "usable_bytes", "weight_bytes",
 ]  # fmt: skip

@@ -16,7 +16,15 @@ from engine.core.planner.memory import BF16_BYTES, peak_of_reading, peak_of_row
 from engine.core.planner.shape import ModelShape
 from engine.core.planner.spending import element_bytes, mirrorable, recomputable, spendings
 from engine.core.planner.timing import optimizer_seconds, row_seconds
-from engine.core.planner.workload import RowWidths, Workload, bucket_widths, dev_row_tokens, packed_widths, row_limits
+from engine.core.planner.workload import (
+    GPU_MULTIPLE,
+    RowWidths,
+    Workload,
+    bucket_widths,
+    dev_row_tokens,
+    packed_widths,
+    row_limits,
+)
 from engine.protocol.config import Config
 from engine.protocol.errors import ConfigError
 from engine.protocol.plans import ComputePlan, PlanEstimate
@@ -127,8 +135,8 @@ class _Planner:
         limits = row_limits(self.workload)
         if not self.settings.train.row_tokens:
             return limits
-        asked = plain_plan(self.settings).row_tokens
-        return (min((limit for limit in limits if limit >= asked), default=limits[0]),)
+        asked = -(-plain_plan(self.settings).row_tokens // GPU_MULTIPLE) * GPU_MULTIPLE
+        return (min(max(asked, limits[-1]), limits[0]),)
 
     def _kernels(self) -> Iterator[ComputePlan]:
         """The plans' other parts, without rows: what is forced, else the fast path and, beside it, life without."""

@@ -18,6 +18,9 @@ MOMENT_BYTES = {"adamw": 8, "paged_adamw_8bit": 2}
 LOGIT_BYTES = 14
 """A logit at the loss's peak: bf16 (2), float (4), log-softmax (4), gradient (4). Plain cross-entropy over 2,048 tokens: 4.1 GiB."""
 
+FUSED_LOGIT_BYTES, FUSED_READ_LOGIT_BYTES = 4, 2
+"""The same where what the loss does with a chunk of them is compiled: bf16, and their gradient in bf16; nothing else is ever stored."""
+
 # Elements kept for the backward pass by one token in one decoder layer, as multiples of the MLP's width (I), the hidden width (H) and
 # the widths of queries (Q) and keys (K). Counted on the engine's own layers with saved-tensor hooks: 3 I + 4 H + 2 Q + 2 K with fused
 # kernels and 4 I + 6 H + 2 Q + 2 K without, in bf16, whatever the adapters compute in (besides their inner products, of the rank's width).
@@ -81,7 +84,7 @@ def peak_of_row(
     kept = (shape.layers - plan.recomputed_layers) * layer
     kept += (plan.recomputed_layers + OUTSIDE_HIDDEN) * shape.hidden * width * tokens
     kept += MASK_BYTES * tokens**2 if plan.attention == "masked" else 0
-    logits = min(tokens, plan.loss_chunk_tokens or tokens) * shape.vocab * LOGIT_BYTES
+    logits = _logits(plan, tokens) * shape.vocab * (FUSED_LOGIT_BYTES if _loss_fused(plan) else LOGIT_BYTES)
     backward = WORKING_INTERMEDIATE * shape.intermediate * width * tokens
     backward += layer if plan.recomputed_layers else 0
     backward += shape.largest_linear * width if shape.quantized and plan.mirrored_layers < shape.layers else 0
@@ -94,7 +97,7 @@ def peak_of_reading(
     """Bytes allocated at most while the dev loss of a row of `row_tokens` is read between two steps; 0 as in `peak_of_row`."""
     if shape.unknown:
         return 0
-    logits = min(row_tokens, plan.loss_chunk_tokens or row_tokens) * shape.vocab * READ_LOGIT_BYTES
+    logits = _logits(plan, row_tokens) * shape.vocab * (FUSED_READ_LOGIT_BYTES if _loss_fused(plan) else READ_LOGIT_BYTES)
     layer = passing_bytes(shape, row_tokens, mirrored_layers=plan.mirrored_layers, element_bytes=element_bytes)
     layer += MASK_BYTES * row_tokens**2 if plan.attention == "masked" else 0
     outside = OUTSIDE_HIDDEN * shape.hidden * element_bytes * row_tokens
@@ -105,6 +108,15 @@ def passing_bytes(shape: ModelShape, tokens: int, *, mirrored_layers: int, eleme
     """What so many tokens need inside one decoder layer where nothing is kept for a backward pass; its weights, where they are dequantised."""
     dequantised = shape.largest_linear if shape.quantized and mirrored_layers < shape.layers else 0
     return element_bytes * (tokens * (COMPILED_INTERMEDIATE * shape.intermediate + PASSING_HIDDEN * shape.hidden) + dequantised)
+
+
+def _logits(plan: ComputePlan, tokens: int) -> int:
+    """Positions whose logits there are at once."""
+    return min(tokens, plan.loss_chunk_tokens or tokens)
+
+
+def _loss_fused(plan: ComputePlan) -> bool:
+    return plan.compiled and plan.loss_chunk_tokens > 0
 
 
 def _adapter_bytes(shape: ModelShape, plan: ComputePlan, optimizer: str) -> int:

@@ -14,6 +14,11 @@ from engine.protocol.config import Config
 KNOWN_MODELS = ("llama", "mistral", "qwen2", "qwen3")
 SHARED_INPUTS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Linear layers of a decoder layer that read one input: mirrored, they are one product."""
+
+JOINED_ALIGNED = 64
+"""Columns of such a product's matrix come in multiples of this, rows of 128 bytes: gate and up of 5,184 columns take 45 µs less backward
+at 576 tokens than of 5,152 (490 and 535), 231 less forward at 4,096 (3,214 and 3,445)."""
+
 _MOST_LAYERS = 1_000
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
@@ -114,7 +119,9 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
         found = 0
         for siblings in SHARED_INPUTS:
             adapted = sum(name in self.lora_targets for name in siblings)
-            found += adapted * self.lora_rank * sum(self.linears[name][1] for name in siblings)
+            columns = self.hidden + adapted * self.lora_rank
+            beside = -(-columns // JOINED_ALIGNED) * JOINED_ALIGNED - self.hidden
+            found += beside * sum(self.linears[name][1] for name in siblings)
         return found
 
     @property

@@ -13,14 +13,16 @@ from engine.core.packing import epoch_order, pack_rows
 from engine.protocol.plans import ComputePlan
 
 MOST_BUCKETS = 12
-GPU_MULTIPLE = 64
-"""Row widths on a GPU are multiples of this: whole tiles of the matrix kernels, and few widths to compile for."""
+GPU_MULTIPLE = 32
+"""Row widths on a GPU are multiples of this. Finer than the tiles of the matrix kernels, and dearer a token for it at some widths, but with the least
+time in all: the reference job's rows take 215.0 s in multiples of 64, 210.7 s of 32 and 228.4 s of 16 (by the measured time of each width)."""
 
 PACKED_STEPS = 2_000
 """Steps that are packed to see how wide rows become; with more steps the rest is taken to be like them."""
 
-WASTE_LEFT = 0.005
-"""A bucket more must save this share of all tokens, or it is not worth compiling and capturing."""
+CAPTURE_ROWS = 5
+"""What a bucket more costs, in rows of it: one row run kernel by kernel, about twice the time of a replay, and its capture, a little longer (10 widths
+took 10.2 s where a step takes 0.15 s, 4.4 s of that before kernels were ready)."""
 
 
 DEV_ROW_TOKENS = 2048
@@ -109,8 +111,7 @@ def bucket_widths(
 ) -> tuple[int, ...]:
     """At most `most` widths, ascending, the last of them `row_tokens`, that rows of the counted tokens are padded to.
 
-    Of all such choices of multiples it is one with the least padding, and of nearly equal ones (0.5% of all tokens) the one with the
-    fewest widths.
+    Of all such choices of multiples it is one with the fewest tokens, padding and the capture of each width included.
     """
     # Few enough widths to choose among, however long the rows
     multiple *= max(1, -(-row_tokens // (multiple * _MOST_WIDTHS)))
@@ -120,9 +121,7 @@ def bucket_widths(
     rows[row_tokens] += 0
     widths = sorted(rows)
     costs = _least_padded(widths, [rows[width] for width in widths], most)
-    total = max(1, sum(width * count for width, count in rows.items()))
-    best = min(cost for cost, _ in costs)
-    return next(chosen for cost, chosen in costs if cost - best <= WASTE_LEFT * total)
+    return min(costs, key=lambda cost: cost[0] + CAPTURE_ROWS * sum(cost[1]))[1]
 
 
 def _least_padded(widths: Sequence[int], counts: Sequence[int], most: int) -> list[tuple[int, tuple[int, ...]]]:
