@@ -7,11 +7,8 @@ settings or data.
 """
 
 import hashlib
-import io
-import pickle
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +18,16 @@ import safetensors
 import safetensors.torch
 import torch
 
-from engine.compute.lora import ADAPTER_FILE, adapter_bytes
+from engine.compute.lora import ADAPTER_FILE, save_adapter
 from engine.protocol.plans import ComputePlan
 from engine.store.atomic import atomic_folder, sweep
+from engine.store.hashes import sha256_file
 
-_FORMAT = 3
+_FORMAT = 4
 _NAME = re.compile(r"^step-(\d+)$")
-_MANIFEST, _STATE, _OPTIMIZER, _BEST = "checkpoint.json", "trainer_state.json", "optimizer.pt", "best_adapter.safetensors"
-_DAMAGED = (
-    OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError, safetensors.SafetensorError, msgspec.DecodeError,
-)  # fmt: skip
+_MANIFEST, _STATE, _BEST = "checkpoint.json", "trainer_state.json", "best_adapter.safetensors"
+_OPTIMIZER, _OPTIMIZER_FORM = "optimizer.safetensors", "optimizer.json"
+_DAMAGED = (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError, msgspec.DecodeError)
 
 
 class StepRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -137,19 +134,17 @@ class CheckpointFolder:
         Raises: DiskFullError, or OSError for any other failure; the others are untouched then.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path, size_bytes, files = self.path(checkpoint.state.step), 0, {}
+        path = self.path(checkpoint.state.step)
         with atomic_folder(path) as folder:
-            for name, data in _contents(checkpoint):
-                (folder / name).write_bytes(data)
-                files[name] = _FileEntry(len(data), hashlib.sha256(data).hexdigest())
-                size_bytes += len(data)
+            _fill(folder, checkpoint)
+            files = {file.name: _FileEntry(file.stat().st_size, sha256_file(file)) for file in sorted(folder.iterdir())}
             manifest = _Manifest(
                 _FORMAT, checkpoint.state.step, self._config_sha256, self._data_sha256, checkpoint.plan, checkpoint.versions,
                 checkpoint.threads, files,
             )  # fmt: skip
             (folder / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")))
         self._prune(checkpoint.state)
-        return Written(path, size_bytes, len(self.steps()))
+        return Written(path, sum(file.size_bytes for file in files.values()), len(self.steps()))
 
     def newest(self, warnings: list[str]) -> Checkpoint | None:
         """The newest whole checkpoint of these settings and data, or None. Newer ones are removed: going back makes them void.
@@ -178,7 +173,7 @@ class CheckpointFolder:
         return Checkpoint(
             state=msgspec.json.decode(data[_STATE], type=TrainerState),
             adapter=safetensors.torch.load(data[ADAPTER_FILE]),
-            optimizer=torch.load(io.BytesIO(data[_OPTIMIZER]), weights_only=True, map_location="cpu"),
+            optimizer=_joined(msgspec.json.decode(data[_OPTIMIZER_FORM]), safetensors.torch.load(data[_OPTIMIZER])),
             best=safetensors.torch.load(data[_BEST]) if _BEST in data else None,
             plan=manifest.plan,
             versions=manifest.versions,
@@ -198,15 +193,38 @@ class CheckpointFolder:
                 shutil.rmtree(self.path(step), ignore_errors=True)
 
 
-def _contents(checkpoint: Checkpoint) -> Iterator[tuple[str, bytes]]:
-    """The files of a checkpoint, made one at a time so that only one is in memory."""
-    yield ADAPTER_FILE, adapter_bytes(checkpoint.adapter)
-    buffer = io.BytesIO()
-    torch.save(checkpoint.optimizer, buffer)
-    yield _OPTIMIZER, buffer.getvalue()
+def _fill(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the files by calls that let other threads run: one that makes the bytes first keeps training waiting for seconds a gigabyte."""
+    tensors: dict[str, torch.Tensor] = {}
+    form = _split(checkpoint.optimizer, "", tensors)
+    save_adapter(checkpoint.adapter, folder / ADAPTER_FILE)
+    safetensors.torch.save_file(tensors, folder / _OPTIMIZER)
+    (folder / _OPTIMIZER_FORM).write_bytes(msgspec.json.encode(form))
     if checkpoint.best is not None:
-        yield _BEST, adapter_bytes(checkpoint.best)
-    yield _STATE, msgspec.json.encode(checkpoint.state)
+        save_adapter(checkpoint.best, folder / _BEST)
+    (folder / _STATE).write_bytes(msgspec.json.encode(checkpoint.state))
+
+
+def _split(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """An optimizer's state as JSON that names its tensors, which go into `tensors`. Each part says what it is, as keys may be numbers."""
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[key, _split(child, f"{name}.{key}", tensors)] for key, child in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_split(child, f"{name}.{place}", tensors) for place, child in enumerate(value)]}
+    return {"value": value}
+
+
+def _joined(form: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """What `_split` took apart; tuples come back as lists."""
+    ((kind, content),) = form.items()
+    if kind == "dict":
+        return {key: _joined(child, tensors) for key, child in content}
+    if kind == "list":
+        return [_joined(child, tensors) for child in content]
+    return tensors[content] if kind == "tensor" else content
 
 
 def _read_manifest(path: Path) -> _Manifest:

@@ -15,7 +15,7 @@ import torch
 from engine.compute.checkpoint import TrainerState
 from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel
-from engine.compute.lora import ADAPTER_CONFIG_FILE, ADAPTER_FILE, adapter_bytes
+from engine.compute.lora import ADAPTER_CONFIG_FILE, ADAPTER_FILE, save_adapter
 from engine.compute.provenance import git_sha
 from engine.protocol.events import AdapterSaved
 from engine.protocol.plans import PlanEstimate
@@ -23,7 +23,7 @@ from engine.protocol.provenance import ComputeRecord, DatasetSource, TrainingMan
 from engine.protocol.stage_context import StageContext
 from engine.store.atomic import atomic_folder, atomic_write
 from engine.store.disk_patience import once_there_is_room
-from engine.store.hashes import sha256_bytes
+from engine.store.hashes import sha256_file
 from engine.store.run_plan import read_run_plan
 from engine.store.stages import TrainingSuccess, write_training_success
 
@@ -73,20 +73,17 @@ def _save(
 ) -> AdapterSaved:
     run = context.run
     context.check_ownership()
-    files = {ADAPTER_FILE: adapter_bytes(adapter.tensors), ADAPTER_CONFIG_FILE: adapter.config}
     with atomic_folder(run.adapter) as folder:
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-    sha256 = sha256_bytes(files[ADAPTER_FILE])
+        save_adapter(adapter.tensors, folder / ADAPTER_FILE)
+        (folder / ADAPTER_CONFIG_FILE).write_bytes(adapter.config)
+        sha256, size_bytes = sha256_file(folder / ADAPTER_FILE), sum(file.stat().st_size for file in folder.iterdir())
     manifest = _manifest(context, loaded, adapter, source, outcome, sha256)
     atomic_write(run.training_manifest, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
     context.check_ownership()
     write_training_success(
         run, TrainingSuccess(adapter=run.adapter.name, step=outcome.adapter_step, sha256=sha256, git_sha=git_sha())
     )
-    return AdapterSaved(
-        path=str(run.adapter), sha256=sha256, size_bytes=sum(len(data) for data in files.values()), step=outcome.adapter_step
-    )
+    return AdapterSaved(path=str(run.adapter), sha256=sha256, size_bytes=size_bytes, step=outcome.adapter_step)
 
 
 def _manifest(

@@ -5,6 +5,7 @@ adapters are equal bytes. It refuses targets that the model does not have.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -53,9 +54,9 @@ def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
     return {name.replace(f".{_NAME}.", "."): value for name, value in model.named_parameters() if value.requires_grad}
 
 
-def adapter_bytes(tensors: dict[str, torch.Tensor]) -> bytes:
-    """The adapter as a safetensors file, names sorted."""
-    return safetensors.torch.save(dict(sorted(tensors.items())), metadata={"format": "pt"})
+def save_adapter(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write the adapter as a safetensors file, names sorted."""
+    safetensors.torch.save_file(dict(sorted(tensors.items())), path, metadata={"format": "pt"})
 
 
 def adapter_config_bytes(model: Any) -> bytes:

@@ -132,7 +132,7 @@ def test_a_live_run_is_not_removed_and_a_resting_one_only_when_asked_for(scene_o
 def test_an_export_has_everything_but_checkpoints_with_sums_that_agree(scene_of, root, tmp_path, say):
     (run,) = copied(scene_of, root, "go")
     (run.checkpoints / "step-4").mkdir(parents=True)
-    (run.checkpoints / "step-4" / "optimizer.pt").write_bytes(b"x" * 9)
+    (run.checkpoints / "step-4" / "optimizer.safetensors").write_bytes(b"x" * 9)
     said = json.loads(say("export", "last", "--json"))
     archive = Path(said["archive"])
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == said["sha256"]

@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,16 @@ from engine.store.stages import stage_complete
 pytestmark = pytest.mark.usefixtures("copies_of_loaded_models")
 
 Contexts = Callable[..., Any]
-FILES = ("adapter_model.safetensors", "optimizer.pt", "best_adapter.safetensors", "trainer_state.json", "checkpoint.json")
+FILES = (
+    "adapter_model.safetensors", "optimizer.safetensors", "optimizer.json", "best_adapter.safetensors", "trainer_state.json", "checkpoint.json",
+)  # fmt: skip
 
 
 def made(step: int, best_step: int | None = None) -> Checkpoint:
     tensors = {"a.weight": torch.full((3, 2), float(step)), "b.weight": torch.arange(4.0) + step}
     optimizer = {
         "state": {0: {"step": torch.tensor(float(step)), "exp_avg": torch.ones(3, 2) / 3}},
-        "param_groups": [{"lr": 0.1}],
+        "param_groups": [{"lr": 0.1, "betas": (0.9, 0.999), "fused": None, "amsgrad": False, "params": [0]}],
     }
     state = TrainerState(
         step=step, losses=[StepRecord(n, 1 / 3 + n, 2e-4, 0.1) for n in range(1, step + 1)], dev=[DevRecord(step, 0.1 + 0.2)],
@@ -62,7 +64,9 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     assert all(torch.equal(found.adapter[name], value) for name, value in expected.adapter.items())
     assert all(torch.equal(found.best[name], value) for name, value in expected.best.items())
     assert torch.equal(found.optimizer["state"][0]["exp_avg"], torch.ones(3, 2) / 3)
-    assert found.optimizer["param_groups"] == [{"lr": 0.1}] and (found.versions, found.threads) == ({"torch": "1"}, 2)
+    (group,) = found.optimizer["param_groups"]
+    assert group == {"lr": 0.1, "betas": [0.9, 0.999], "fused": None, "amsgrad": False, "params": [0]}
+    assert (found.versions, found.threads) == ({"torch": "1"}, 2)
     assert found.plan == ComputePlan(row_tokens=64)
 
 
@@ -115,11 +119,11 @@ def test_a_write_that_fails_leaves_the_others_and_nothing_half_written(tmp_path:
     store = folder(tmp_path)
     store.write(made(2))
 
-    def full(_: Checkpoint) -> Iterator[tuple[str, bytes]]:
-        yield "adapter_model.safetensors", b"some bytes"
+    def full(folder: Path, _: Checkpoint) -> None:
+        (folder / "adapter_model.safetensors").write_bytes(b"some bytes")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "_contents", full)
+    monkeypatch.setattr(checkpoints, "_fill", full)
     with pytest.raises(DiskFullError):
         store.write(made(4))
     assert [path.name for path in store.folder.iterdir()] == ["step-2"]
@@ -158,7 +162,7 @@ def test_a_truncated_checkpoint_of_a_real_run_costs_only_the_steps_since_the_one
     first = context_of("damaged", checkpoint_every_steps=2, stop_after=4)
     with pytest.raises(StopRequested):
         train_stage(first)
-    damaged = first.run.checkpoints / "step-4" / "optimizer.pt"
+    damaged = first.run.checkpoints / "step-4" / "optimizer.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     second = context_of("damaged", checkpoint_every_steps=2)
     train_stage(second)

@@ -1,7 +1,7 @@
 """Checkpoints are written beside the training: by steps, by the clock, never two at once, and no failure is lost."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -206,17 +206,18 @@ class TestKilledAnywhere:
         self, whole: dict[str, bytes], context_of: Contexts, monkeypatch: pytest.MonkeyPatch, files: int
     ) -> None:
         expected = self.reference(whole, context_of)
-        real = checkpoints._contents
+        real = checkpoints._fill
 
-        def stops(checkpoint: Checkpoint) -> Iterator[tuple[str, bytes]]:
-            for place, found in enumerate(real(checkpoint)):
-                if place == files and checkpoint.state.step == 6:
-                    raise KilledError
-                yield found
+        def stops(folder: Path, checkpoint: Checkpoint) -> None:
+            real(folder, checkpoint)
+            if checkpoint.state.step == 6:
+                for path in sorted(folder.iterdir())[files:]:
+                    path.unlink()
+                raise KilledError
 
         first = context_of("torn", checkpoint_every_steps=3)
         with monkeypatch.context() as patched:
-            patched.setattr(checkpoints, "_contents", stops)
+            patched.setattr(checkpoints, "_fill", stops)
             # what a killed writer leaves stays, as nothing of it runs any more
             patched.setattr("engine.store.atomic.shutil.rmtree", lambda *_, **__: None)
             with pytest.raises(KilledError):

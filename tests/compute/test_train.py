@@ -265,7 +265,7 @@ def test_going_back_past_the_best_step_forgets_it(context_of: Contexts, monkeypa
     first = context_of("back", dev_every_steps=1, patience=0, stop_after=3)
     with pytest.raises(StopRequested):
         train_stage(first)
-    damaged = first.run.checkpoints / "step-3" / "optimizer.pt"
+    damaged = first.run.checkpoints / "step-3" / "optimizer.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-10])
     losses[3] = 6.0
     second = context_of("back", dev_every_steps=1, patience=0)
