@@ -62,7 +62,7 @@ class Decoder:
             EngineError: the model's logits are not finite.
         """
         with torch.inference_mode():
-            ids_bt, mask_bt = _left_padded(prompts, self._pad_id, self._model.device)
+            ids_bt, mask_bt = left_padded(prompts, self._pad_id, self._model.device)
             feed = (
                 self._fixed_feed(ids_bt, mask_bt, max_new_tokens, state) if self._fixed else self._growing_feed(ids_bt, mask_bt)
             )
@@ -278,7 +278,7 @@ def _positions(mask_bt: torch.Tensor) -> torch.Tensor:
     return (mask_bt.cumsum(dim=1) - 1).clamp(min=0)
 
 
-def _left_padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def left_padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """(b, t) ids and mask, 1 where there is a prompt token; t is the longest prompt."""
     width = max(len(prompt) for prompt in prompts)
     ids = [[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]

@@ -32,7 +32,7 @@ from engine.compute.libraries import (
 from engine.compute.memory import memory_now
 from engine.compute.provenance import git_sha, hash_files, source_sha256
 from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, keep_quantized
-from engine.compute.sentinels import SENTINELS, run_sentinel
+from engine.compute.sentinels import run_sentinels
 from engine.core.planner import ModelShape, run_bytes
 from engine.core.prompt import prompt_text
 from engine.data.model_folder import ModelFolder, open_model_folder
@@ -214,17 +214,15 @@ def _fix_special_tokens(model: Any, tokenizer: Any, folder: ModelFolder) -> tupl
 
 
 def _run_sentinels(model: Any, tokenizer: Any, end_id: int, pad_id: int, emit: Emit) -> tuple[SentinelOutcome, ...]:
-    outcomes = []
-    for sentinel in SENTINELS:
-        found = run_sentinel(sentinel, model, tokenizer, end_id, pad_id)
-        outcomes.append(found)
+    outcomes = run_sentinels(model, tokenizer, end_id, pad_id)
+    for found in outcomes:
         emit(SentinelRun(name=found.name, advisory=found.advisory, passed=found.passed, prompt=found.prompt, output=found.output))
         if not (found.passed or found.advisory):
             raise SentinelError(
                 f"sentinel {found.name}: {found.reason}; the prompt {found.prompt!r} gave {found.output!r}; "
                 "check that weights, tokenizer and config belong to one base model"
             )
-    return tuple(outcomes)
+    return outcomes
 
 
 def _with_adapter(model: Any, adapter: Path | None, device: torch.device) -> Any:
