@@ -1,6 +1,6 @@
 """Whole runs on a GPU whose point is not their speed: what is learnt under each plan, memory that runs out, resuming to the bit, loading.
 
-    PYTHONPATH=. python tests/bench/runs_gpu.py OUT [--parts learning,exact,capped,crowded,loading] [--shape 7b]
+    PYTHONPATH=. python tests/bench/runs_gpu.py OUT [--parts crowded,exact,capped,learning,loading] [--shape 7b]
 
 - learning: the demo's job (a small real model) under the plain plan, twice, the planner's own, and the planner's with another seed for scale.
 - exact: the same with engine.deterministic, undisturbed and stopped half-way and resumed (its price is in `train_gpu.py --deterministic`).
@@ -126,18 +126,23 @@ def learning(out: Path) -> None:
                decision=[event["decision"] for event in run.events("VerdictReached")],
                told=[event["path"] for event in run.events("FastPathFellBack")])  # fmt: skip
     for name, curve in curves.items():
-        apart = [abs(ours - plain) / plain for ours, plain in zip(curve, curves["plain"], strict=True)]
+        # another seed splits off another dev set, so that it may have other steps
+        apart = [abs(ours - plain) / plain for ours, plain in zip(curve, curves["plain"], strict=False)]
         report(part="learning", against_plain=name, median=statistics.median(apart), worst=max(apart),
                last_20=statistics.mean(apart[-20:]))  # fmt: skip
 
 
 def exact(out: Path) -> None:
-    found, settings = {}, {"train.checkpoint_every_steps": "25", "eval.max_new_tokens": "16"}
+    # long enough to be stopped: an epoch of the demo takes a second
+    found, settings = (
+        {},
+        {"train.checkpoint_every_steps": "400", "train.epochs": "20", "train.patience": "0", "eval.max_new_tokens": "16"},
+    )
     kinds = {"fast": "false", "fast-again": "false", "exact": "true", "exact-resumed": "true"}
     runs = {name: demo_job(out, name, settings | {"engine.deterministic": exactly}) for name, exactly in kinds.items()}
     for name, run in reversed(runs.items()):
         if name == "exact-resumed":
-            run.await_event(lambda event: event["type"] == "StepTrained" and event["step"] >= event["steps"] // 2)
+            run.await_event(lambda event: event["type"] == "StepTrained" and event["step"] >= event["steps"] // 20)
             subprocess.run([sys.executable, "-m", "app.cli", "stop", run.folder.name], env=run.environment, check=True)
             run.finish()
             run.process = subprocess.Popen(
@@ -193,10 +198,11 @@ def report_recovery(part: str, run: Run, status: int) -> None:
             at=event["mono_s"],
             **{key: event[key] for key in ("type", "stage", "step", "batch", "reason", "text") if key in event},
         )
-    steps = run.events("StepTrained")
-    report(part=part, status=status, steps=[event["step"] for event in steps] == list(range(1, len(steps) + 1)), trained=len(steps),
-           lost_steps=len(steps) - len({event["step"] for event in steps}), adapter=run.adapter() if status in (0, 1) else None,
-           risks=sorted({event["memory"].get("risk") or "" for event in steps}))  # fmt: skip
+    # the journal leaves out steps that come fast, but what it has must be in order: a step trained twice was lost before
+    steps = [event["step"] for event in run.events("StepTrained")]
+    report(part=part, status=status, in_order=steps == sorted(set(steps)), trained=len(losses(run)),
+           adapter=run.adapter() if status in (0, 1) else None,
+           risks=sorted({event["memory"].get("risk") or "" for event in run.events("StepTrained")}))  # fmt: skip
 
 
 def capped(out: Path, shape: str) -> None:
@@ -257,7 +263,7 @@ def gib(size: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--parts", default="learning,exact,capped,crowded,loading")
+    parser.add_argument("--parts", default="crowded,exact,capped,learning,loading")
     parser.add_argument("--shape", default="7b")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,8 @@ MOMENT_BYTES = {"adamw": 8, "paged_adamw_8bit": 2}
 LOGIT_BYTES = 14
 """A logit at the loss's peak: bf16 (2), float (4), log-softmax (4), gradient (4). Plain cross-entropy over 2,048 tokens: 4.1 GiB."""
 
-FUSED_LOGIT_BYTES, FUSED_READ_LOGIT_BYTES = 4, 2
-"""The same where what the loss does with a chunk of them is compiled: bf16, and their gradient in bf16; nothing else is ever stored."""
+FUSED_LOGIT_BYTES = 2
+"""The same, and in a reading too, where the loss has kernels: the gradient takes the place of the logits, and nothing else is ever stored."""
 
 # Elements kept for the backward pass by one token in one decoder layer, as multiples of the MLP's width (I), the hidden width (H) and
 # the widths of queries (Q) and keys (K). Counted on the engine's own layers with saved-tensor hooks: 3 I + 4 H + 2 Q + 2 K with fused
@@ -97,7 +97,7 @@ def peak_of_reading(
     """Bytes allocated at most while the dev loss of a row of `row_tokens` is read between two steps; 0 as in `peak_of_row`."""
     if shape.unknown:
         return 0
-    logits = _logits(plan, row_tokens) * shape.vocab * (FUSED_READ_LOGIT_BYTES if _loss_fused(plan) else READ_LOGIT_BYTES)
+    logits = _logits(plan, row_tokens) * shape.vocab * (FUSED_LOGIT_BYTES if _loss_fused(plan) else READ_LOGIT_BYTES)
     layer = passing_bytes(shape, row_tokens, mirrored_layers=plan.mirrored_layers, element_bytes=element_bytes)
     layer += MASK_BYTES * row_tokens**2 if plan.attention == "masked" else 0
     outside = OUTSIDE_HIDDEN * shape.hidden * element_bytes * row_tokens
