@@ -9,7 +9,10 @@ settings or data.
 import hashlib
 import re
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +139,7 @@ class CheckpointFolder:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.path(checkpoint.state.step)
         with atomic_folder(path) as folder:
-            _fill(folder, checkpoint)
-            files = {file.name: _FileEntry(file.stat().st_size, sha256_file(file)) for file in sorted(folder.iterdir())}
+            files = _fill(folder, checkpoint)
             manifest = _Manifest(
                 _FORMAT, checkpoint.state.step, self._config_sha256, self._data_sha256, checkpoint.plan, checkpoint.versions,
                 checkpoint.threads, files,
@@ -193,16 +195,26 @@ class CheckpointFolder:
                 shutil.rmtree(self.path(step), ignore_errors=True)
 
 
-def _fill(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the files by calls that let other threads run: one that makes the bytes first keeps training waiting for seconds a gigabyte."""
+def _fill(folder: Path, checkpoint: Checkpoint) -> dict[str, _FileEntry]:
+    """Write and hash the files, each in a thread, by calls that let other threads run: to make the bytes first would keep training waiting for
+    seconds a gigabyte."""
     tensors: dict[str, torch.Tensor] = {}
-    form = _split(checkpoint.optimizer, "", tensors)
-    save_adapter(checkpoint.adapter, folder / ADAPTER_FILE)
-    safetensors.torch.save_file(tensors, folder / _OPTIMIZER)
-    (folder / _OPTIMIZER_FORM).write_bytes(msgspec.json.encode(form))
-    if checkpoint.best is not None:
-        save_adapter(checkpoint.best, folder / _BEST)
-    (folder / _STATE).write_bytes(msgspec.json.encode(checkpoint.state))
+    form, best = _split(checkpoint.optimizer, "", tensors), checkpoint.best
+    writers: dict[str, Callable[[Path], object]] = {
+        ADAPTER_FILE: partial(save_adapter, checkpoint.adapter),
+        _OPTIMIZER: partial(safetensors.torch.save_file, tensors),
+        _OPTIMIZER_FORM: lambda path: path.write_bytes(msgspec.json.encode(form)),
+        _STATE: lambda path: path.write_bytes(msgspec.json.encode(checkpoint.state)),
+    }
+    if best is not None:
+        writers[_BEST] = partial(save_adapter, best)
+
+    def written(name: str) -> _FileEntry:
+        writers[name](folder / name)
+        return _FileEntry((folder / name).stat().st_size, sha256_file(folder / name))
+
+    with ThreadPoolExecutor(len(writers)) as threads:
+        return dict(zip(writers, threads.map(written, writers), strict=True))
 
 
 def _split(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:

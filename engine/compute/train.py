@@ -306,8 +306,11 @@ class Trainer:
         state = self._state
         if not state.step or not self._dev_rows or (state.dev and state.dev[-1].step == state.step):
             return False
-        every = self._settings.dev_every_steps or max(1, round(self._steps / self._settings.epochs / DEV_PER_EPOCH))
-        return state.step % every == 0 or state.step == self._steps
+        if every := self._settings.dev_every_steps:
+            return state.step % every == 0 or state.step == self._steps
+        # evenly, so that the last reading is that of the last step
+        readings = DEV_PER_EPOCH * self._settings.epochs
+        return state.step * readings // self._steps > (state.step - 1) * readings // self._steps
 
     def _checkpoint(self) -> Iterator[Event]:
         """Begin to write a checkpoint of the state as it is, unless it is on the disk already; a failure is an event, not an end."""

@@ -94,7 +94,7 @@ class TrainTable(Table, frozen=True):
     dev_share: Annotated[
         float, Meta(ge=0, lt=0.5, description="share of the records held back for the dev loss, chosen by hash")
     ] = 0.05
-    dev_every_steps: Annotated[int, Meta(ge=0, description="steps between dev evaluations; 0 means about four an epoch")] = 0
+    dev_every_steps: Annotated[int, Meta(ge=0, description="steps between dev evaluations; 0 means four an epoch, evenly")] = 0
     patience: Annotated[
         int, Meta(ge=0, description="dev evaluations without a better loss before training stops early; 0 never stops early")
     ] = 3

@@ -119,7 +119,7 @@ def test_a_write_that_fails_leaves_the_others_and_nothing_half_written(tmp_path:
     store = folder(tmp_path)
     store.write(made(2))
 
-    def full(folder: Path, _: Checkpoint) -> None:
+    def full(folder: Path, _: Checkpoint) -> Any:
         (folder / "adapter_model.safetensors").write_bytes(b"some bytes")
         raise OSError(errno.ENOSPC, "No space left on device")
 

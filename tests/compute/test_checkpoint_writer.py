@@ -208,12 +208,13 @@ class TestKilledAnywhere:
         expected = self.reference(whole, context_of)
         real = checkpoints._fill
 
-        def stops(folder: Path, checkpoint: Checkpoint) -> None:
-            real(folder, checkpoint)
+        def stops(folder: Path, checkpoint: Checkpoint) -> Any:
+            written = real(folder, checkpoint)
             if checkpoint.state.step == 6:
                 for path in sorted(folder.iterdir())[files:]:
                     path.unlink()
                 raise KilledError
+            return written
 
         first = context_of("torn", checkpoint_every_steps=3)
         with monkeypatch.context() as patched:

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
-from engine.compute import decode, fused, planned_model, small_functions
+from engine.compute import attention, decode, fused, planned_model, small_functions
 from engine.compute.adapter_bank import AdapterBank
 from engine.compute.attention import NAME, use_sluice_attention
 from engine.compute.decode import Decoder
@@ -527,6 +528,63 @@ def test_the_fused_functions_are_the_librarys(base: Any, monkeypatch: pytest.Mon
         Decoder(each.eval(), pad_id=0).decode(prompts, end_id=511, max_new_tokens=8) for each in (model, adapted(base))
     )
     assert found_ids == wanted_ids
+
+
+class Laid(TorchDispatchMode):
+    """Notes what is copied or made of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        name = function.name().partition("::")[2]
+        if name.partition(".")[0] in (
+            "clone",
+            "copy_",
+            "_to_copy",
+            "zero_",
+            "new_zeros",
+            "zeros",
+            "zeros_like",
+            "select_backward",
+            "cat",
+        ):
+            self.calls.append(name)
+        return function(*arguments, **named or {})
+
+
+def test_nothing_is_laid_out_anew_between_a_projection_and_the_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each such copy costs as much as a norm, and nothing but a profile would show it."""
+
+    class Mixed(torch.autograd.Function):
+        """Stands in for the segment kernel: takes and gives tokens, heads, width."""
+
+        @staticmethod
+        def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+            assert query.is_contiguous() and key.is_contiguous() and value.is_contiguous()
+            ctx.shapes = query.shape, key.shape, value.shape
+            return torch.empty(query.shape)
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> Any:
+            assert grad.is_contiguous()
+            return (*(torch.empty(shape) for shape in ctx.shapes), None, None, None, None)
+
+    monkeypatch.setattr(attention, "varlen_attn", lambda *given, **_: Mixed.apply(*given))
+    monkeypatch.setattr(attention, "_segment_options", lambda _: {})
+    tokens, heads, width = 12, 4, 8
+    projected = torch.randn(1, tokens, 3 * heads * width, requires_grad=True)
+    cos, sin = torch.randn(1, tokens, width), torch.randn(1, tokens, width)
+    rotate = PLAIN._replace(rotate=lambda x, *_: torch.empty(x.shape))
+    with Laid() as laid:
+        parts = projected.split(heads * width, dim=-1)
+        query, key, value = (part.view(1, tokens, heads, width).transpose(1, 2) for part in parts)
+        query, key = fused._rotated(rotate)(query, key, cos, sin)
+        out, _ = attention.attend(None, query, key, value, None, cu_seq_lens_q=torch.tensor([0, tokens]), max_length_q=tokens)
+        out.reshape(1, tokens, heads * width).backward(torch.empty(1, tokens, heads * width))
+    # the values, which would keep queries and keys alive; and the three gradients put beside each other
+    assert laid.calls == ["clone", "cat"]
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,15 @@ def test_checkpoints_by_steps(context_of: Contexts) -> None:
     assert sorted(path.name for path in context.run.checkpoints.iterdir()) == ["step-4", "step-6", "step-8"]
     assert not context.of(DevEvaluated)
     assert context.of(AdapterSaved)[0].step == 8
+
+
+def test_dev_is_read_four_times_an_epoch_evenly_and_last_at_the_end(context_of: Contexts) -> None:
+    context = context_of(dev_every_steps=0, epochs=2, patience=0)
+    train_stage(context)
+    steps = context.of(StepTrained)[-1].steps
+    read = [event.step for event in context.of(DevEvaluated)]
+    assert len(read) == 8 and read[-1] == steps
+    assert {later - earlier for earlier, later in pairwise([0, *read])} <= {steps // 8, -(-steps // 8)}
 
 
 def test_training_stops_early_and_keeps_the_adapter_of_the_best_step(
