@@ -3,14 +3,41 @@
 It refuses to let them write to the worker's terminal: progress and warnings that matter travel as events.
 """
 
+# ruff: noqa: E402 (bitsandbytes comes first, in a context of its own: peft would import it without)
 import importlib.metadata
 import logging
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import bitsandbytes
-import peft
 import torch
+
+
+@contextmanager
+def _nothing_compiled() -> Iterator[None]:
+    """Leave functions as they are that a library compiles when it is imported.
+
+    bitsandbytes does so with fallbacks for devices without kernels of its own, and with that imports torch's whole compiler: 2 of the 8 s that
+    the libraries take on 2 cores, once in every worker.
+    """
+    compiles: Any = torch.compile
+
+    def as_it_is(function: Any = None, **_: Any) -> Any:
+        return as_it_is if function is None else function
+
+    torch.compile = as_it_is
+    try:
+        yield
+    finally:
+        torch.compile = compiles
+
+
+with _nothing_compiled():
+    import bitsandbytes
+
+import peft
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
