@@ -195,9 +195,9 @@ class PlanTable(Table, frozen=True):
         Literal["auto", "none", "full"] | Annotated[int, Meta(ge=1)],
         Meta(description="layers that hold their nf4 weights dequantised to bf16: none, full (all), or how many"),
     ] = "auto"
-    compile: Annotated[Literal["auto", "on", "off"], Meta(description="fuse the small kernels of a layer by compiling it")] = (
-        "auto"
-    )
+    compile: Annotated[
+        Literal["auto", "on", "off"], Meta(description="one kernel (Triton) each for what lies between a layer's matrix products")
+    ] = "auto"
     graph: Annotated[
         Literal["auto", "on", "off"], Meta(description="forward and backward as one CUDA graph for each width of row")
     ] = "auto"
