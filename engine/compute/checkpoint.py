@@ -2,8 +2,8 @@
 
 `checkpoints/step-N/` holds the fp32 adapters, the optimizer's state, the trainer's state and, where it is another step's, the best
 adapter so far, so that each checkpoint stands alone. `checkpoint.json` has every file's size and sha256, the hashes of settings and of
-data, and under what plan, versions and threads it was made. It refuses a folder in which one byte differs, or that belongs to other
-settings or data.
+data, and under what plan, versions and threads it was made. It refuses a folder with a file that is not what was written, or that belongs to
+other settings or data.
 """
 
 import hashlib
@@ -21,7 +21,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from engine.compute.lora import ADAPTER_FILE, save_adapter
+from engine.compute.lora import ADAPTER_FILE
+from engine.compute.tensor_files import save_tensors
 from engine.protocol.plans import ComputePlan
 from engine.store.atomic import atomic_folder, sweep
 from engine.store.hashes import sha256_file
@@ -30,7 +31,16 @@ _FORMAT = 4
 _NAME = re.compile(r"^step-(\d+)$")
 _MANIFEST, _STATE, _BEST = "checkpoint.json", "trainer_state.json", "best_adapter.safetensors"
 _OPTIMIZER, _OPTIMIZER_FORM = "optimizer.safetensors", "optimizer.json"
-_DAMAGED = (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError, msgspec.DecodeError)
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    safetensors.SafetensorError,
+    msgspec.DecodeError,
+)
 
 
 class StepRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -175,7 +185,7 @@ class CheckpointFolder:
         return Checkpoint(
             state=msgspec.json.decode(data[_STATE], type=TrainerState),
             adapter=safetensors.torch.load(data[ADAPTER_FILE]),
-            optimizer=_joined(msgspec.json.decode(data[_OPTIMIZER_FORM]), safetensors.torch.load(data[_OPTIMIZER])),
+            optimizer=_optimizer(data),
             best=safetensors.torch.load(data[_BEST]) if _BEST in data else None,
             plan=manifest.plan,
             versions=manifest.versions,
@@ -201,13 +211,13 @@ def _fill(folder: Path, checkpoint: Checkpoint) -> dict[str, _FileEntry]:
     tensors: dict[str, torch.Tensor] = {}
     form, best = _split(checkpoint.optimizer, "", tensors), checkpoint.best
     writers: dict[str, Callable[[Path], object]] = {
-        ADAPTER_FILE: partial(save_adapter, checkpoint.adapter),
-        _OPTIMIZER: partial(safetensors.torch.save_file, tensors),
+        ADAPTER_FILE: partial(save_tensors, checkpoint.adapter),
+        _OPTIMIZER: partial(save_tensors, tensors),
         _OPTIMIZER_FORM: lambda path: path.write_bytes(msgspec.json.encode(form)),
         _STATE: lambda path: path.write_bytes(msgspec.json.encode(checkpoint.state)),
     }
     if best is not None:
-        writers[_BEST] = partial(save_adapter, best)
+        writers[_BEST] = partial(save_tensors, best)
 
     def written(name: str) -> _FileEntry:
         writers[name](folder / name)
@@ -227,6 +237,14 @@ def _split(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, list | tuple):
         return {"list": [_split(child, f"{name}.{place}", tensors) for place, child in enumerate(value)]}
     return {"value": value}
+
+
+def _optimizer(data: dict[str, bytes]) -> dict[str, Any]:
+    """The optimizer's state from its two files. Raises: ValueError where it is none; what the readers raise."""
+    found = _joined(msgspec.json.decode(data[_OPTIMIZER_FORM]), safetensors.torch.load(data[_OPTIMIZER]))
+    if not isinstance(found, dict) or not {"state", "param_groups"} <= found.keys():
+        raise ValueError(f"{_OPTIMIZER_FORM} holds no state of an optimizer")
+    return found
 
 
 def _joined(form: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -45,7 +45,7 @@ class CheckpointWriter:
         yield from self.settle()
         state = checkpoint.state
         self._kept, self._at_s = (state.step, state.ended), time.monotonic()
-        # not a daemon: an interpreter that ends in order waits for it
+        # not a daemon: an interpreter that ends in order waits for it. Its own threads could not be started then, so training joins it in any case
         self._thread = threading.Thread(target=self._write, args=(checkpoint,), name="checkpoint", daemon=False)
         self._thread.start()
 

@@ -5,9 +5,12 @@ On a GPU with Triton one kernel draws the mask from a counter-based integer hash
 the same mask. Elsewhere torch's generator draws it once and the mask is kept. It refuses to read or to move torch's global generator.
 """
 
+import functools
+
 import torch
 
 from engine.compute import small_functions
+from engine.core.out_of_memory import is_out_of_memory
 
 _BLOCK = 1024
 _STREAM_STRIDE = 0x9E3779B9
@@ -24,6 +27,23 @@ class DropoutSeed:
         """Take `seed` (0 … 2^63 − 1) for every mask drawn from now on."""
         self.number = seed
         self.value.fill_(seed)
+
+
+@functools.cache
+def draws_again(device: torch.device) -> bool:
+    """True where the kernel works, so that masks need no storage: tried once, as Triton may be there and not be able to build."""
+    if not small_functions.kernels_available(device):
+        return False
+    seed, x = DropoutSeed(device), torch.ones(64, 256, device=device)
+    try:
+        kept, again, into = dropped(x, seed, 1, 0.25), dropped(x, seed, 1, 0.25), torch.zeros_like(x)
+        add_dropped_(into, x, seed, 1, 0.25)
+        share = (kept != 0).float().mean().item()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    return torch.equal(kept, again) and torch.equal(kept, into) and 0.7 < share < 0.8
 
 
 def keep_mask(x: torch.Tensor, seed: DropoutSeed, stream: int, p: float) -> torch.Tensor:

@@ -15,8 +15,9 @@ import torch
 from engine.compute.checkpoint import TrainerState
 from engine.compute.libraries import versions
 from engine.compute.loader import LoadedModel
-from engine.compute.lora import ADAPTER_CONFIG_FILE, ADAPTER_FILE, save_adapter
+from engine.compute.lora import ADAPTER_CONFIG_FILE, ADAPTER_FILE
 from engine.compute.provenance import git_sha
+from engine.compute.tensor_files import save_tensors
 from engine.protocol.events import AdapterSaved
 from engine.protocol.plans import PlanEstimate
 from engine.protocol.provenance import ComputeRecord, DatasetSource, TrainingManifest, TrainingOutcome
@@ -74,7 +75,7 @@ def _save(
     run = context.run
     context.check_ownership()
     with atomic_folder(run.adapter) as folder:
-        save_adapter(adapter.tensors, folder / ADAPTER_FILE)
+        save_tensors(adapter.tensors, folder / ADAPTER_FILE)
         (folder / ADAPTER_CONFIG_FILE).write_bytes(adapter.config)
         sha256, size_bytes = sha256_file(folder / ADAPTER_FILE), sum(file.stat().st_size for file in folder.iterdir())
     manifest = _manifest(context, loaded, adapter, source, outcome, sha256)

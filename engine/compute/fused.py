@@ -7,6 +7,7 @@ their form.
 import math
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import torch
@@ -60,12 +61,13 @@ def _trials(functions: SmallFunctions, model: Any) -> Iterator[tuple[str, torch.
     def some(*shape: int) -> torch.Tensor:
         return torch.randn(shape, device=model.device, dtype=model.dtype, generator=generator)
 
-    x, more, weight = some(n, hidden), some(n, hidden), some(hidden)
-    for columns in {hidden, *(columns for layer in filter(_is_layer, model.modules()) for columns in _columns(layer))}:
+    spaced = {(hidden, columns) for layer in filter(_is_layer, model.modules()) for columns in _columns(layer)}
+    for norm, columns in spaced | {(len(module.weight), len(module.weight)) for module in filter(_is_norm, model.modules())}:
+        x, more, weight = some(n, norm), some(n, norm), some(norm)
         given = (x, more, weight, 1e-6, columns)
         yield "norm", functions.normalise(*given)[1], PLAIN.normalise(*given)[1]
         yield "norm", functions.normalise(x, None, *given[2:])[1], PLAIN.normalise(x, None, *given[2:])[1]
-        backward = (over_storage(some(n, columns), (n, hidden), (columns, 1)), more, x, weight, 1e-6)
+        backward = (over_storage(some(n, columns), (n, norm), (columns, 1)), more, x, weight, 1e-6)
         yield "gradient of a norm", functions.normalise_backward(*backward), PLAIN.normalise_backward(*backward)
     both, upstream = some(n, 2 * config.intermediate_size), some(n, config.intermediate_size)
     parts = both.chunk(2, dim=1)
@@ -74,8 +76,8 @@ def _trials(functions: SmallFunctions, model: Any) -> Iterator[tuple[str, torch.
     functions.gate_backward(upstream, *parts, *found.chunk(2, dim=1))
     PLAIN.gate_backward(upstream, *parts, *wanted.chunk(2, dim=1))
     yield "gradient of a gate", found, wanted
-    for sign in (1.0, -1.0):
-        turned = (some(n, heads, width), some(n, width // 2).repeat(1, 2), some(n, width // 2).repeat(1, 2), sign)
+    for sign, count in product((1.0, -1.0), {heads, config.num_key_value_heads}):
+        turned = (some(n, count, width), some(n, width // 2).repeat(1, 2), some(n, width // 2).repeat(1, 2), sign)
         yield "rotation", functions.rotate(*turned), PLAIN.rotate(*turned)
     logits, places = some(n, config.vocab_size), torch.zeros(n, 1, device=model.device, dtype=torch.long)
     norms, counts = PLAIN.log_norms(logits), torch.arange(n, device=model.device).unsqueeze(1) > 0

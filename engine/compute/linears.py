@@ -17,9 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.compute.dropout import DropoutSeed, add_dropped_, dropped, keep_mask
+from engine.compute.dropout import DropoutSeed, add_dropped_, draws_again, dropped, keep_mask
 from engine.compute.libraries import bitsandbytes
-from engine.compute.small_functions import kernels_available
 
 
 class FrozenWeight:
@@ -160,7 +159,7 @@ def dropped_input(rows_ni: torch.Tensor, layer: Any, p: float) -> tuple[torch.Te
     """What the adapter sees of its input under dropout `p`, and the mask where it cannot be drawn again."""
     if not p:
         return rows_ni, None
-    if kernels_available(rows_ni.device):
+    if draws_again(rows_ni.device):
         return dropped(rows_ni, layer.switches.seed, layer.stream, p), None
     mask = keep_mask(rows_ni, layer.switches.seed, layer.stream, p)
     return rows_ni * mask, mask

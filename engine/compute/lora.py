@@ -5,10 +5,8 @@ adapters are equal bytes. It refuses targets that the model does not have.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from engine.compute.libraries import peft
@@ -52,11 +50,6 @@ def _check_targets(model: Any, targets: tuple[str, ...]) -> None:
 def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
     """The trainable parameters by the names that they have in an adapter file, in the model's order."""
     return {name.replace(f".{_NAME}.", "."): value for name, value in model.named_parameters() if value.requires_grad}
-
-
-def save_adapter(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write the adapter as a safetensors file, names sorted."""
-    safetensors.torch.save_file(dict(sorted(tensors.items())), path, metadata={"format": "pt"})
 
 
 def adapter_config_bytes(model: Any) -> bytes:

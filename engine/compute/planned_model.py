@@ -14,6 +14,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from engine.compute.attention import head_width, segments_work, use_sluice_attention
+from engine.compute.dropout import draws_again
 from engine.compute.fused import fuse
 from engine.compute.linears import Switches
 from engine.compute.planned_linears import frozen_linears, install_linears, mirror_layers
@@ -28,8 +29,11 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A model under its plan, `plan` with the fast paths that were taken. `own_attention`: it attends through sluice; `segments`: by segments' lengths; `graph`: its rows may be captured;
-    `chunk_tokens` of its loss, `functions` between its products."""
+    """A model under its plan, `plan` with the fast paths that were taken.
+
+    `own_attention`: it attends through sluice; `segments`: by segments' lengths; `graph`: its rows may be captured; `chunk_tokens` of its
+    loss, `functions` between its products.
+    """
 
     model: Any
     plan: ComputePlan
@@ -63,9 +67,9 @@ def carry_out(plan: ComputePlan, model: Any, *, compute_dtype: torch.dtype, emit
 def _by_graphs(model: Any, emit: Emit) -> bool:
     """False where a graph would repeat the dropout mask that was drawn at its capture."""
     drops = any(layer.adapter is not None and layer.adapter.dropout for layer in frozen_linears(model).values())
-    if not drops or kernels_available(model.device):
+    if not drops or draws_again(model.device):
         return True
-    reason = "its dropout needs Triton, which is not installed"
+    reason = "its dropout needs a kernel that does not run here (Triton)"
     emit(FastPathFellBack(path="CUDA graph", reason=reason, instead="kernels are launched one by one"))
     return False
 

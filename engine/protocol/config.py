@@ -89,7 +89,11 @@ class TrainTable(Table, frozen=True):
         int, Meta(ge=16, description="tokens an example may have; longer ones lose the end of the response")
     ] = 1024
     row_tokens: Annotated[
-        int, Meta(ge=0, description="tokens of one packed row (a micro-step); 0 takes max_seq_len; never below max_seq_len")
+        int,
+        Meta(
+            ge=0,
+            description="tokens of one packed row (a micro-step), never below max_seq_len; 0 takes max_seq_len on a CPU, on a GPU what the planner finds best",
+        ),
     ] = 0
     dev_share: Annotated[
         float, Meta(ge=0, lt=0.5, description="share of the records held back for the dev loss, chosen by hash")

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, the right ones kept, damage and full disks survived; and the end of training on a full disk."""
 
 import errno
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from engine.protocol.events import (
 )
 from engine.protocol.plans import ComputePlan
 from engine.store import disk_patience
+from engine.store.hashes import sha256_bytes
 from engine.store.stages import stage_complete
 
 pytestmark = pytest.mark.usefixtures("copies_of_loaded_models")
@@ -99,6 +101,23 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
     assert found is not None and found.state.step == 2
     assert len(warnings) == 1 and "step-4: cannot be used" in warnings[0]
     assert store.steps() == [2]
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "[]", '"x"', '{"dict":null}', '{"dict":[[{},{"value":1}]]}', '{"value":1}', '{"tensor":"x"}']
+)
+def test_an_optimizers_form_that_is_none_is_passed_over(tmp_path: Path, text: str) -> None:
+    """Also where its hash is right: a writer may be wrong."""
+    store = folder(tmp_path)
+    store.write(made(2))
+    path = store.write(made(4)).path
+    (path / "optimizer.json").write_text(text)
+    manifest = json.loads((path / "checkpoint.json").read_text())
+    manifest["files"]["optimizer.json"] = {"size_bytes": len(text), "sha256": sha256_bytes(text.encode())}
+    (path / "checkpoint.json").write_text(json.dumps(manifest))
+    warnings: list[str] = []
+    found = store.newest(warnings)
+    assert found is not None and found.state.step == 2 and "step-4: cannot be used" in warnings[0]
 
 
 def test_a_checkpoint_of_other_settings_or_data_is_never_used(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Checkpoints are written beside the training: by steps, by the clock, never two at once, and no failure is lost."""
 
+import resource
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,23 @@ def made(step: int) -> Checkpoint:
 @pytest.fixture
 def folder(tmp_path: Path) -> CheckpointFolder:
     return CheckpointFolder(tmp_path / "checkpoints", config_sha256="c", data_sha256="d", keep=2)
+
+
+def test_a_file_that_cannot_be_written_is_an_event_and_not_the_end(folder: CheckpointFolder) -> None:
+    """For another reason than space: here the process may write files of 4 KiB, on a pod a volume may be gone for a moment."""
+    large = made(3)
+    large.adapter["a.weight"] = torch.zeros(100_000)
+    writer, before = CheckpointWriter(folder, TrainTable()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        list(writer.start(large))
+        (event,) = writer.settle()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert isinstance(event, CheckpointFailed) and "large" in event.reason
+    assert list(folder.folder.iterdir()) == []
 
 
 class Gate:

@@ -1,6 +1,8 @@
 """The choice of a plan: it fits, it is the fastest that does, it obeys, and it never repeats what ran out of memory."""
 
 import random
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import msgspec
@@ -23,7 +25,7 @@ from engine.core.planner import (
     peak_of_row,
     usable_bytes,
 )
-from engine.core.planner.workload import bucket_widths, packed_widths, row_limits
+from engine.core.planner.workload import CAPTURE_ROWS, bucket_widths, packed_widths, row_limits
 from engine.protocol.config import LINEAR_LAYERS, Config, ModelTable, PlanTable, TrainTable
 from engine.protocol.errors import ConfigError
 from engine.protocol.plans import ComputePlan
@@ -215,6 +217,33 @@ def test_buckets_have_the_least_padding() -> None:
     assert bucket_widths(counts, 512) == (64, 256, 512)
     assert bucket_widths(counts | {130: 20}, 512) == (64, 160, 256, 512)
     assert bucket_widths({250: 1000, 180: 1, 500: 1}, 512) == (256, 512)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.dictionaries(st.integers(1, 192), st.integers(1, 12), min_size=1, max_size=6), most=st.integers(1, 4),
+    share=st.sampled_from([0.1, 1.0]),
+)  # fmt: skip
+def test_buckets_are_the_best_of_all_choices(counts: dict[int, int], most: int, share: float) -> None:
+    def tokens(buckets: Sequence[int]) -> float:
+        padded = sum(min(width for width in buckets if width >= row) * count for row, count in counts.items())
+        return padded + CAPTURE_ROWS * share * sum(buckets)
+
+    others = range(32, 192, 32)
+    choices = [(*some, 192) for count in range(most) for some in combinations(others, count)]
+    assert tokens(bucket_widths(counts, 192, most=most, share=share)) == pytest.approx(min(map(tokens, choices)))
+
+
+def test_a_model_that_the_engine_cannot_attend_for_is_planned_without_it() -> None:
+    windowed = msgspec.structs.replace(SHAPE, own_attention=False)
+    plans = [one.plan for one in candidates(windowed, WORK, card(139), Config())]
+    assert {plan.attention for plan in plans} == {"masked"}
+    assert all(plan.loss_chunk_tokens == 0 for plan in plans if plan.buckets)
+    for changed in ({"sliding_window": 4096}, {"use_sliding_window": True, "sliding_window": 9}, {"attention_dropout": 0.1}):
+        config = CONFIG | changed
+        assert not ModelShape.from_config(config, quantized=True, lora_rank=16, lora_targets=("q_proj",)).own_attention
+    kept = CONFIG | {"use_sliding_window": False, "sliding_window": 9}
+    assert ModelShape.from_config(kept, quantized=True, lora_rank=16, lora_targets=("q_proj",)).own_attention
 
 
 def test_a_row_that_no_bucket_holds_is_an_error() -> None:

@@ -141,16 +141,16 @@ class _Planner:
     def _kernels(self) -> Iterator[ComputePlan]:
         """The plans' other parts, without rows: what is forced, else the fast path and, beside it, life without."""
         plan, fast = self.settings.plan, self._bf16 and self.device.kind == "cuda"
-        attention = plan.attention if plan.attention != "auto" else "varlen" if fast else "masked"
+        attention = plan.attention if plan.attention != "auto" else "varlen" if fast and self.shape.own_attention else "masked"
         adapters = plan.adapters if plan.adapters != "auto" else "bfloat16" if self._bf16 else "float32"
         for compiled, graph in product(_choices(plan.compile, fast), _choices(plan.graph, fast)):
             yield ComputePlan(
                 row_tokens=0, compiled=compiled, graph=graph, attention=attention, adapter_dtype=adapters,
-                loss_chunk_tokens=LOSS_CHUNK_TOKENS,
+                loss_chunk_tokens=LOSS_CHUNK_TOKENS if self.shape.own_attention else 0,
             )  # fmt: skip
 
     def _spent(self, base: ComputePlan, widths: RowWidths) -> Iterator[PlanEstimate]:
-        base = msgspec.structs.replace(base, buckets=bucket_widths(widths.counts, widths.row_tokens))
+        base = msgspec.structs.replace(base, buckets=bucket_widths(widths.counts, widths.row_tokens, share=widths.share))
 
         def spent(recomputed: int, mirrored: int) -> ComputePlan:
             return msgspec.structs.replace(base, recomputed_layers=recomputed, mirrored_layers=mirrored)

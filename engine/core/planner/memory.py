@@ -18,9 +18,6 @@ MOMENT_BYTES = {"adamw": 8, "paged_adamw_8bit": 2}
 LOGIT_BYTES = 14
 """A logit at the loss's peak: bf16 (2), float (4), log-softmax (4), gradient (4). Plain cross-entropy over 2,048 tokens: 4.1 GiB."""
 
-FUSED_LOGIT_BYTES = 2
-"""The same, and in a reading too, where the loss has kernels: the gradient takes the place of the logits, and nothing else is ever stored."""
-
 # Elements kept for the backward pass by one token in one decoder layer, as multiples of the MLP's width (I), the hidden width (H) and
 # the widths of queries (Q) and keys (K). Counted on the engine's own layers with saved-tensor hooks: 3 I + 4 H + 2 Q + 2 K with fused
 # kernels and 4 I + 6 H + 2 Q + 2 K without, in bf16, whatever the adapters compute in (besides their inner products, of the rank's width).
@@ -84,7 +81,7 @@ def peak_of_row(
     kept = (shape.layers - plan.recomputed_layers) * layer
     kept += (plan.recomputed_layers + OUTSIDE_HIDDEN) * shape.hidden * width * tokens
     kept += MASK_BYTES * tokens**2 if plan.attention == "masked" else 0
-    logits = _logits(plan, tokens) * shape.vocab * (FUSED_LOGIT_BYTES if _loss_fused(plan) else LOGIT_BYTES)
+    logits = _logits(plan, tokens) * shape.vocab * _logit_bytes(plan, LOGIT_BYTES, width)
     backward = WORKING_INTERMEDIATE * shape.intermediate * width * tokens
     backward += layer if plan.recomputed_layers else 0
     backward += shape.largest_linear * width if shape.quantized and plan.mirrored_layers < shape.layers else 0
@@ -97,7 +94,7 @@ def peak_of_reading(
     """Bytes allocated at most while the dev loss of a row of `row_tokens` is read between two steps; 0 as in `peak_of_row`."""
     if shape.unknown:
         return 0
-    logits = _logits(plan, row_tokens) * shape.vocab * (FUSED_LOGIT_BYTES if _loss_fused(plan) else READ_LOGIT_BYTES)
+    logits = _logits(plan, row_tokens) * shape.vocab * _logit_bytes(plan, READ_LOGIT_BYTES, element_bytes)
     layer = passing_bytes(shape, row_tokens, mirrored_layers=plan.mirrored_layers, element_bytes=element_bytes)
     layer += MASK_BYTES * row_tokens**2 if plan.attention == "masked" else 0
     outside = OUTSIDE_HIDDEN * shape.hidden * element_bytes * row_tokens
@@ -115,8 +112,9 @@ def _logits(plan: ComputePlan, tokens: int) -> int:
     return min(tokens, plan.loss_chunk_tokens or tokens)
 
 
-def _loss_fused(plan: ComputePlan) -> bool:
-    return plan.compiled and plan.loss_chunk_tokens > 0
+def _logit_bytes(plan: ComputePlan, plain: int, element_bytes: int) -> int:
+    """With kernels the gradient takes the place of the logits, and nothing else is ever stored."""
+    return element_bytes if plan.compiled and plan.loss_chunk_tokens > 0 else plain
 
 
 def _adapter_bytes(shape: ModelShape, plan: ComputePlan, optimizer: str) -> int:

@@ -27,7 +27,8 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes of a model and of its adapters, 0 where the config does not tell them. `unknown` says why nothing can be predicted for it;
     "" where it can.
 
-    `quantized` is nf4 with double quantization for the decoder's linear layers; embeddings and output head stay bf16.
+    `quantized` is nf4 with double quantization for the decoder's linear layers; embeddings and output head stay bf16. `own_attention`: whether it
+    attends as sluice can, in segments and with its loss in chunks; a sliding window or dropped weights are left to the library.
     """
 
     hidden: int = 0
@@ -42,6 +43,7 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
     lora_rank: int = 0
     lora_targets: tuple[str, ...] = ()
     dropout: float = 0.0
+    own_attention: bool = True
     unknown: str = ""
 
     @classmethod
@@ -57,6 +59,7 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
             shape, hidden=config["hidden_size"], intermediate=config["intermediate_size"], layers=config["num_hidden_layers"],
             heads=heads, kv_heads=config.get("num_key_value_heads") or heads, vocab=config["vocab_size"],
             head_dim=config.get("head_dim") or config["hidden_size"] // heads, tied=bool(config.get("tie_word_embeddings", False)),
+            own_attention=not (config.get("use_sliding_window", config.get("sliding_window") is not None) or config.get("attention_dropout")),
         )  # fmt: skip
         return msgspec.structs.replace(shape, unknown=_not_understood(config, shape))
 

@@ -67,11 +67,13 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RowWidths(msgspec.Struct, frozen=True, kw_only=True):
-    """How a workload packs into rows of at most `row_tokens`: how many rows a step has, and rows by tokens before padding."""
+    """How a workload packs into rows of at most `row_tokens`: how many rows a step has, and rows by tokens before padding, of that `share`
+    of all steps."""
 
     row_tokens: int
     rows_per_step: float
     counts: dict[int, int]
+    share: float = 1.0
 
 
 def packed_widths(workload: Workload, row_tokens: int) -> RowWidths:
@@ -81,7 +83,8 @@ def packed_widths(workload: Workload, row_tokens: int) -> RowWidths:
     for lengths in steps:
         by_place = dict(enumerate(lengths))
         counts.update(sum(by_place[place] for place in row) for row in pack_rows(by_place, row_tokens))
-    return RowWidths(row_tokens=row_tokens, rows_per_step=counts.total() / max(1, len(steps)), counts=dict(counts))
+    share = len(steps) / max(1, len(workload.steps))
+    return RowWidths(row_tokens=row_tokens, rows_per_step=counts.total() / max(1, len(steps)), counts=dict(counts), share=share)
 
 
 def dev_row_tokens(plan: ComputePlan) -> int:
@@ -106,11 +109,12 @@ def row_limits(workload: Workload, *, multiple: int = GPU_MULTIPLE) -> tuple[int
 
 
 def bucket_widths(
-    counts: Mapping[int, int], row_tokens: int, *, most: int = MOST_BUCKETS, multiple: int = GPU_MULTIPLE
+    counts: Mapping[int, int], row_tokens: int, *, most: int = MOST_BUCKETS, multiple: int = GPU_MULTIPLE, share: float = 1.0
 ) -> tuple[int, ...]:
     """At most `most` widths, ascending, the last of them `row_tokens`, that rows of the counted tokens are padded to.
 
-    Of all such choices of multiples it is one with the fewest tokens, padding and the capture of each width included.
+    Of all such choices of multiples it is one with the fewest tokens, padding and the capture of each width included. `share` of all rows are
+    counted.
     """
     # Few enough widths to choose among, however long the rows
     multiple *= max(1, -(-row_tokens // (multiple * _MOST_WIDTHS)))
@@ -119,28 +123,27 @@ def bucket_widths(
         rows[min(_round_up(max(1, tokens), multiple), row_tokens)] += count
     rows[row_tokens] += 0
     widths = sorted(rows)
-    costs = _least_padded(widths, [rows[width] for width in widths], most)
-    return min(costs, key=lambda cost: cost[0] + CAPTURE_ROWS * sum(cost[1]))[1]
+    return _cheapest(widths, [rows[width] for width in widths], most, CAPTURE_ROWS * share)
 
 
-def _least_padded(widths: Sequence[int], counts: Sequence[int], most: int) -> list[tuple[int, tuple[int, ...]]]:
-    """For 1, 2, …, `most` buckets: tokens of all padded rows, and the buckets. By dynamic programming over the last bucket but one."""
-    # before[end]: the cheapest cover of the rows up to widths[end] with one bucket fewer, ending at widths[end]
+def _cheapest(widths: Sequence[int], counts: Sequence[int], most: int, capture_rows: float) -> tuple[int, ...]:
+    """At most `most` of the widths, the last among them, for the fewest tokens of padded and captured rows. By dynamic programming over the
+    last bucket but one."""
     summed = [0]
     for count in counts:
         summed.append(summed[-1] + count)
-    before: list[tuple[int, tuple[int, ...]]] = [(summed[end + 1] * width, (width,)) for end, width in enumerate(widths)]
-    found = [before[-1]]
+    # now[end]: the cheapest cover of the rows up to widths[end] with at most so many buckets, ending at widths[end]
+    now: list[tuple[float, tuple[int, ...]]] = [
+        ((summed[end + 1] + capture_rows) * width, (width,)) for end, width in enumerate(widths)
+    ]
     for _ in range(1, min(most, len(widths))):
-        now = list(before)
+        before, now = now, list(now)
         for end, width in enumerate(widths):
             for cut in range(end):
-                cost = before[cut][0] + (summed[end + 1] - summed[cut + 1]) * width
+                cost = before[cut][0] + (summed[end + 1] - summed[cut + 1] + capture_rows) * width
                 if cost < now[end][0]:
                     now[end] = (cost, (*before[cut][1], width))
-        before = now
-        found.append(before[-1])
-    return found
+    return now[-1][1]
 
 
 def _round_up(tokens: int, multiple: int) -> int:
