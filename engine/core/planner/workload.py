@@ -15,7 +15,7 @@ from engine.protocol.plans import ComputePlan
 MOST_BUCKETS = 12
 GPU_MULTIPLE = 32
 """Row widths on a GPU are multiples of this. Finer than the tiles of the matrix kernels, and dearer a token for it at some widths, but with the least
-time in all: the reference job's rows take 215.0 s in multiples of 64, 210.7 s of 32 and 228.4 s of 16 (by the measured time of each width)."""
+time in all: the reference job's rows take 215.0 s in multiples of 64, 211.0 s of 32 and 227.2 s of 16 (by the measured time of each width)."""
 
 PACKED_STEPS = 2_000
 """Steps that are packed to see how wide rows become; with more steps the rest is taken to be like them."""
