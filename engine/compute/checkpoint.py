@@ -32,15 +32,8 @@ _NAME = re.compile(r"^step-(\d+)$")
 _MANIFEST, _STATE, _BEST = "checkpoint.json", "trainer_state.json", "best_adapter.safetensors"
 _OPTIMIZER, _OPTIMIZER_FORM = "optimizer.safetensors", "optimizer.json"
 _DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    safetensors.SafetensorError,
-    msgspec.DecodeError,
-)
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError, msgspec.DecodeError,
+)  # fmt: skip
 
 
 class StepRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -209,7 +202,7 @@ def _fill(folder: Path, checkpoint: Checkpoint) -> dict[str, _FileEntry]:
     """Write and hash the files, each in a thread, by calls that let other threads run: to make the bytes first would keep training waiting for
     seconds a gigabyte."""
     tensors: dict[str, torch.Tensor] = {}
-    form, best = _split(checkpoint.optimizer, "", tensors), checkpoint.best
+    form, best = _taken_apart(checkpoint.optimizer, "", tensors), checkpoint.best
     writers: dict[str, Callable[[Path], object]] = {
         ADAPTER_FILE: partial(save_tensors, checkpoint.adapter),
         _OPTIMIZER: partial(save_tensors, tensors),
@@ -227,33 +220,33 @@ def _fill(folder: Path, checkpoint: Checkpoint) -> dict[str, _FileEntry]:
         return dict(zip(writers, threads.map(written, writers), strict=True))
 
 
-def _split(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+def _taken_apart(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
     """An optimizer's state as JSON that names its tensors, which go into `tensors`. Each part says what it is, as keys may be numbers."""
     if isinstance(value, torch.Tensor):
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[key, _split(child, f"{name}.{key}", tensors)] for key, child in value.items()]}
+        return {"dict": [[key, _taken_apart(child, f"{name}.{key}", tensors)] for key, child in value.items()]}
     if isinstance(value, list | tuple):
-        return {"list": [_split(child, f"{name}.{place}", tensors) for place, child in enumerate(value)]}
+        return {"list": [_taken_apart(child, f"{name}.{place}", tensors) for place, child in enumerate(value)]}
     return {"value": value}
 
 
 def _optimizer(data: dict[str, bytes]) -> dict[str, Any]:
     """The optimizer's state from its two files. Raises: ValueError where it is none; what the readers raise."""
-    found = _joined(msgspec.json.decode(data[_OPTIMIZER_FORM]), safetensors.torch.load(data[_OPTIMIZER]))
+    found = _put_together(msgspec.json.decode(data[_OPTIMIZER_FORM]), safetensors.torch.load(data[_OPTIMIZER]))
     if not isinstance(found, dict) or not {"state", "param_groups"} <= found.keys():
         raise ValueError(f"{_OPTIMIZER_FORM} holds no state of an optimizer")
     return found
 
 
-def _joined(form: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """What `_split` took apart; tuples come back as lists."""
+def _put_together(form: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """What `_taken_apart` made; tuples come back as lists."""
     ((kind, content),) = form.items()
     if kind == "dict":
-        return {key: _joined(child, tensors) for key, child in content}
+        return {key: _put_together(child, tensors) for key, child in content}
     if kind == "list":
-        return [_joined(child, tensors) for child in content]
+        return [_put_together(child, tensors) for child in content]
     return tensors[content] if kind == "tensor" else content
 
 

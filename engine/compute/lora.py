@@ -1,6 +1,6 @@
-"""LoRA adapters (Hu et al. 2021) on the quantised base, through peft, and their files.
+"""LoRA adapters (Hu et al. 2021) on the quantised base, through peft, and their configuration.
 
-The adapters and their gradients are fp32 whatever the base computes in. Files are written in one canonical form, so that equal
+The adapters and their gradients are fp32 whatever the base computes in. The configuration is written in one canonical form, so that equal
 adapters are equal bytes. It refuses targets that the model does not have.
 """
 

@@ -9,17 +9,18 @@ of one decoded token's attention b rows, q key heads, g query heads of each, s k
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from engine.compute.device import unsorted
 
+kernels: Any
 try:
-    from engine.compute import kernels as kernels
+    from engine.compute import kernels
 except ImportError:
-    kernels = None  # type: ignore[assignment]
+    kernels = None
 
 _COLUMNS = 1024
 """Elements of a row that one program of an elementwise kernel takes."""

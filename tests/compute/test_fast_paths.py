@@ -488,6 +488,34 @@ def test_a_kernel_that_is_wrong_is_told_and_leaves_the_model_as_it_was(
         assert torch.equal(model(input_ids=ids).logits, base(input_ids=ids).logits)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_loss_kernel_that_is_wrong_about_the_softmax_alone_is_noticed(dtype: torch.dtype) -> None:
+    def wrong(logits: torch.Tensor, norms: torch.Tensor, *given: Any) -> torch.Tensor:
+        return PLAIN.logit_gradients(logits, norms + 0.1, *given)
+
+    model = of_family(Qwen2Config).to(dtype)
+    with pytest.raises(ValueError, match="gradient of logits"):
+        fused.fuse(model, PLAIN._replace(logit_gradients=wrong))
+
+
+def test_what_lies_behind_the_rows_of_an_input_is_written_to_only_where_it_was_offered(base: Any) -> None:
+    """An input may be a slice of something that somebody needs, with rows just as far apart."""
+    model = adapted(base).eval()
+    switches = install_linears(model, compute_dtype=torch.float32, adapter_dtype=torch.float32)
+    mirror_layers(model, 99)
+    layer = model.get_base_model().model.layers[0].self_attn.q_proj
+    wide = torch.randn(1, 5, layer.joined.columns_read, generator=torch.Generator().manual_seed(1))
+    before, x = wide.clone(), wide[..., : layer.in_features]
+    with torch.no_grad():
+        wanted = layer(x.clone())
+        switches.held = None
+        assert torch.allclose(layer(x), wanted, atol=1e-6)
+        assert torch.equal(wide, before)
+        switches.held, switches.roomy = None, x
+        assert torch.allclose(layer(x), wanted, atol=1e-6)
+    assert not torch.equal(wide, before) and torch.equal(x, before[..., : layer.in_features])
+
+
 def test_a_kernel_that_cannot_run_is_told_by_its_first_line(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("no C compiler\nand more")

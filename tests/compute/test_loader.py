@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import msgspec
 import pytest
 import torch
 
+from engine.compute import sentinels
 from engine.compute.device import choose_device, choose_dtype, cpu_threads
 from engine.compute.libraries import bitsandbytes
 from engine.compute.loader import load_clean_model, load_tokenizer
@@ -188,6 +191,26 @@ def test_a_model_that_says_one_thing_for_ever_fails_the_hard_sentinel(copied: Pa
     with pytest.raises(ModelError, match="sentinel plain-completion"):
         load_clean_model(config_of(model=copied), emit=events.append)
     assert [event.passed for event in events if isinstance(event, SentinelRun)] == [False]
+
+
+def test_what_stands_behind_a_sentinels_end_token_is_padding() -> None:
+    class Letters:
+        def decode(self, ids: list[int], **_: Any) -> str:
+            return "".join(map(chr, ids))
+
+    words = [ord(letter) for letter in " a bridge"]
+    found = sentinels._outcome(sentinels.SENTINELS[0], [*words, 0, 7, 7, 7], Letters(), 0, frozenset())
+    assert (found.output, found.passed) == (" a bridge", True)
+
+
+def test_a_worker_does_not_import_a_compiler() -> None:
+    """bitsandbytes would, for fallbacks that nothing uses: two seconds a worker. torch.compile is what it was afterwards."""
+    code = (
+        "import sys, torch; compiles = torch.compile; import engine.compute.train; "
+        "print('torch._inductor.compile_fx' in sys.modules, torch.compile is compiles)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_what_a_sentinel_finds() -> None:
