@@ -30,8 +30,8 @@ from engine.compute.libraries import (
     versions,
 )
 from engine.compute.memory import memory_now
-from engine.compute.provenance import git_sha, hash_files, source_sha256
-from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, keep_quantized
+from engine.compute.provenance import HashesUnderWay, git_sha, hashing, source_sha256
+from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, has_copies, keep_quantized
 from engine.compute.sentinels import run_sentinels
 from engine.core.planner import ModelShape, run_bytes
 from engine.core.prompt import prompt_text
@@ -39,7 +39,7 @@ from engine.data.model_folder import ModelFolder, open_model_folder
 from engine.protocol.config import Config
 from engine.protocol.errors import ModelError, SentinelError
 from engine.protocol.events import Event, ModelLoaded, ModelLoadProgressed, SentinelRun, Warned
-from engine.protocol.provenance import FileHash, LoaderProvenance, SentinelOutcome
+from engine.protocol.provenance import LoaderProvenance, SentinelOutcome
 
 Emit = Callable[[Event], None]
 _PROBE = prompt_text("Name the largest of 3, 14 and 15.")
@@ -75,8 +75,9 @@ def load_clean_model(config: Config, *, emit: Emit, adapter: Path | None = None)
     began_s = time.monotonic()
     folder = open_model_folder(config.model.path, allow_instruction_tuned=config.model.allow_instruction_tuned)
     tokenizer, template_found = load_tokenizer(folder)
-    files = hash_files(folder)
-    model = _load_model(config, folder, files, device, dtype, emit)
+    with hashing(folder) as hashes:
+        model = _load_model(config, folder, hashes, device, dtype, emit)
+        files = hashes.result()
     end_id, pad_id = _fix_special_tokens(model, tokenizer, folder)
     emit(_model_loaded(model, folder, device, dtype, config, time.monotonic() - began_s))
     sentinels = _run_sentinels(model, tokenizer, end_id, pad_id, emit)
@@ -131,13 +132,12 @@ def load_tokenizer(folder: ModelFolder) -> tuple[Any, bool]:
 
 
 def _load_model(
-    config: Config, folder: ModelFolder, files: tuple[FileHash, ...], device: torch.device, dtype: torch.dtype, emit: Emit
+    config: Config, folder: ModelFolder, hashes: HashesUnderWay, device: torch.device, dtype: torch.dtype, emit: Emit
 ) -> Any:
     """From the quantised copy in the workspace where there is one, else from the model's own files, whose copy is then kept."""
     quantizing = config.model.quantization == "nf4" and not folder.quantized
     keeps = quantizing and config.model.cache_quantized and folder.weight_bytes >= LEAST_BYTES
-    copy = cached_weights(files, dtype) if keeps else None
-    if copy is not None and copy.is_dir():
+    if keeps and has_copies() and (copy := cached_weights(hashes.result(), dtype)).is_dir():
         try:
             return _prepared(_from_folder(copy, folder.weight_bytes, device, dtype, emit), dtype)
         except ModelError as error:
@@ -149,7 +149,9 @@ def _load_model(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
     model = _prepared(_from_folder(folder.path, folder.weight_bytes, device, dtype, emit, **wanted), dtype)
-    if copy is not None and (problem := keep_quantized(model, copy, leave_bytes=_run_bytes(model, config))):
+    if keeps and (
+        problem := keep_quantized(model, cached_weights(hashes.result(), dtype), leave_bytes=_run_bytes(model, config))
+    ):
         emit(Warned(text=f"the quantised weights are not kept for the next start: {problem}"))
     return model
 

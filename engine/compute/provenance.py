@@ -3,17 +3,24 @@
 It refuses to leave a hash out: every file of the model that can change an answer is hashed, remembered by size, mtime and inode.
 """
 
+import errno
 import hashlib
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.data.model_folder import ModelFolder
+from engine.protocol.errors import ModelError
 from engine.protocol.provenance import FileHash
 from engine.protocol.runs import workspace
 from engine.store.hashes import RememberedHashes
 
 _LOADER_MODULES = ("compute/loader.py", "data/model_folder.py", "compute/sentinels.py", "compute/device.py", "core/prompt.py")
 _ENGINE = Path(__file__).resolve().parent.parent
+_READERS = 4
+"""Threads that hash: each takes 1 to 2 GB/s, and a disk or a network volume gives its best to a few readers at once."""
 
 
 def source_sha256() -> str:
@@ -37,9 +44,49 @@ def git_sha() -> str:
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
-def hash_files(folder: ModelFolder) -> tuple[FileHash, ...]:
-    """Name, size and sha256 of config, tokenizer and weights."""
-    remembered = RememberedHashes(workspace() / "cache" / "file_hashes.json")
-    return tuple(
-        FileHash(name=path.name, size_bytes=path.stat().st_size, sha256=remembered.sha256(path)) for path in folder.files
-    )
+class HashesUnderWay:
+    """Name, size and sha256 of config, tokenizer and weights, as threads find them while the loader reads the same files.
+
+    Whoever is ahead brings the bytes into memory for the other, so that both together take what the disk takes.
+    """
+
+    def __init__(self, folder: ModelFolder, readers: ThreadPoolExecutor) -> None:
+        self._remembered = RememberedHashes(workspace() / "cache" / "file_hashes.json")
+        self._left = False
+        self._found = [readers.submit(self._hash, path) for path in folder.files]
+
+    def result(self) -> tuple[FileHash, ...]:
+        """All of them, as soon as they are known.
+
+        Raises: ModelError with every file that cannot be read.
+        """
+        problems = [str(error) for future in self._found if (error := future.exception())]
+        if problems:
+            raise ModelError(*problems)
+        return tuple(future.result() for future in self._found)
+
+    def leave(self) -> None:
+        """Nobody waits for them any more."""
+        self._left = True
+
+    def _hash(self, path: Path) -> FileHash:
+        try:
+            return FileHash(name=path.name, size_bytes=path.stat().st_size, sha256=self._remembered.sha256(path, self._go_on))
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}); look at the disk, or copy the file again") from error
+
+    def _go_on(self, _: int) -> None:
+        if self._left:
+            raise InterruptedError(errno.EINTR, "the model is not wanted any more")
+
+
+@contextmanager
+def hashing(folder: ModelFolder) -> Iterator[HashesUnderWay]:
+    """Hash the files of a model beside what is done meanwhile; where that fails, hashing ends too."""
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="hash") as readers:
+        hashes = HashesUnderWay(folder, readers)
+        try:
+            yield hashes
+        except BaseException:
+            hashes.leave()
+            raise

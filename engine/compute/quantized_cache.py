@@ -22,13 +22,19 @@ LEAST_BYTES = 1 << 30
 """Smaller models are quantised faster than their copy is looked for."""
 
 
+def has_copies() -> bool:
+    """Whether there is a quantised copy of any model."""
+    folder = _folder()
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def cached_weights(files: tuple[FileHash, ...], dtype: torch.dtype) -> Path:
     """The folder of the quantised copy of the model with these files, whether it is there or not."""
     decides = {
         "files": {file.name: file.sha256 for file in files}, "quantization": "nf4, double", "dtype": str(dtype),
         "bitsandbytes": versions()["bitsandbytes"],
     }  # fmt: skip
-    return workspace() / "cache" / "nf4" / digest(decides)[:32]
+    return _folder() / digest(decides)[:32]
 
 
 def keep_quantized(model: Any, path: Path, *, leave_bytes: int) -> str:
@@ -44,3 +50,7 @@ def keep_quantized(model: Any, path: Path, *, leave_bytes: int) -> str:
     except (DiskFullError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         return (str(error).splitlines() or [type(error).__name__])[0][:200]
     return ""
+
+
+def _folder() -> Path:
+    return workspace() / "cache" / "nf4"

@@ -6,6 +6,7 @@ It refuses to trust a remembered hash unless path, size, modification time (ns) 
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def sha256_bytes(data: bytes) -> str:
 
 
 def sha256_file(path: Path, on_progress: Callable[[int], None] | None = None) -> str:
-    """Hexadecimal sha256 of the file; `on_progress` is called with the bytes done after every block.
+    """Hexadecimal sha256 of the file; `on_progress` is called with the bytes done after every block, and what it raises ends the reading.
 
     Raises: OSError where it cannot be read.
     """
@@ -61,12 +62,13 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
 class RememberedHashes:
     """File hashes kept in `cache_file` (0600), so that large files are not read at every start.
 
-    A cache that cannot be read is begun anew; one that cannot be written is done without.
+    A cache that cannot be read is begun anew; one that cannot be written is done without. Several threads may hash files at once.
     """
 
     def __init__(self, cache_file: Path) -> None:
         self._cache_file = cache_file
         self._known = _read(cache_file)
+        self._writing = threading.Lock()
 
     def sha256(self, path: Path, on_progress: Callable[[int], None] | None = None) -> str:
         """Hash of the file, remembered where nothing about it changed; a file that changes while it is hashed is not remembered.
@@ -80,8 +82,9 @@ class RememberedHashes:
         found = sha256_file(path, on_progress)
         entry = Remembered(size_bytes=before.st_size, mtime_ns=before.st_mtime_ns, inode=before.st_ino, sha256=found)
         if _describes(entry, path.stat()):
-            self._known[key] = entry
-            self._write()
+            with self._writing:
+                self._known[key] = entry
+                self._write()
         return found
 
     def _write(self) -> None:

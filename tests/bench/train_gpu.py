@@ -128,39 +128,40 @@ class Bench:
         return chosen.plan
 
     def training(self, name: str, *, batch_examples: int, row_tokens: int, dropout: float, ceiling: float, steps: int = 16,
-                 widths: tuple[int, ...] = ()) -> None:  # fmt: skip
+                 widths: tuple[int, ...] = (), whole_epoch: bool = False) -> None:  # fmt: skip
         for layer in frozen_linears(self.model).values():
             layer.adapter.dropout = dropout
         examples = stage1_examples(4000)
         epoch = plan_epoch(examples, seed=0, epoch=0, batch_examples=batch_examples, row_tokens=row_tokens)
         # the planner's buckets for the whole epoch, of which only the first steps are timed
         widths = widths or bucket_widths(Counter(row.tokens for step in epoch.steps for row in step.rows), row_tokens)
-        epoch = dataclasses.replace(epoch, steps=epoch.steps[: steps + 4])
         epoch = bucketed(epoch, widths)
+        timed = dataclasses.replace(epoch, steps=epoch.steps[: steps + 4])
+        # a peak that is held against the planner's needs every row that it planned for, as training captures them; a timing does not
+        captured_rows = [row for step in (epoch if whole_epoch else timed).steps for row in step.rows]
         self.model.train()
         gradients = BatchGradients(self.planned, self.bank, device=DEVICE, pad_id=1, seed=0)
         torch.cuda.reset_peak_memory_stats()
         began = time.perf_counter()
         if self.plan.graph:
-            rows = [row for step in epoch.steps for row in step.rows]
             # the padding at the end of a row is a segment too
-            longest = max(512, *(row.width - row.tokens for row in rows))
-            gradients.capture(rows, longest, lambda event: report(event=str(event)))
+            longest = max(512, *(row.width - row.tokens for row in captured_rows))
+            gradients.capture(captured_rows, longest, lambda event: report(event=str(event)))
         captured = time.perf_counter() - began
         times, losses = [], []
-        for number, step in enumerate(epoch.steps, 1):
+        for number, step in enumerate(timed.steps, 1):
             torch.cuda.synchronize()
             began = time.perf_counter()
-            following = epoch.steps[number].rows[0] if number < len(epoch.steps) else None
+            following = timed.steps[number].rows[0] if number < len(timed.steps) else None
             losses.append(self.step(gradients, step, examples, number, following))
             torch.cuda.synchronize()
             times.append(time.perf_counter() - began)
         if name == "profile":
-            by_kernel(name, 1, partial(self.step, gradients, epoch.steps[0], examples, 1, None))
-        seconds, tokens = statistics.median(times[4:]), statistics.mean(step.tokens for step in epoch.steps[4:])
+            by_kernel(name, 1, partial(self.step, gradients, timed.steps[0], examples, 1, None))
+        seconds, tokens = statistics.median(times[4:]), statistics.mean(step.tokens for step in timed.steps[4:])
         report(part=name, dropout=dropout, step_s=round(seconds, 4), tokens_a_step=round(tokens), tokens_s=round(tokens / seconds),
                fraction=round(tokens / seconds * 4 * self.linear_parameters / ceiling / 1e12, 3), captured_s=round(captured, 1),
-               widths=sorted({row.width for step in epoch.steps for row in step.rows}),
+               widths=sorted({row.width for row in captured_rows}),
                peak_gib=gib(torch.cuda.max_memory_allocated()), reserved_gib=gib(torch.cuda.memory_reserved()),
                first_loss=losses[0], last_loss=losses[-1])  # fmt: skip
         del gradients
@@ -289,7 +290,7 @@ def main() -> None:
     bench = Bench(arguments)
     if arguments.planned:
         bench.training(f"{arguments.planned} examples, planned", batch_examples=arguments.planned, row_tokens=bench.plan.row_tokens,
-                       widths=bench.plan.buckets, dropout=0.0, steps=12, ceiling=ceiling)  # fmt: skip
+                       widths=bench.plan.buckets, whole_epoch=True, dropout=0.0, steps=12, ceiling=ceiling)  # fmt: skip
         return
     for part in arguments.parts.split(","):
         if part == "b8":
