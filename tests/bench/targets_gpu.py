@@ -64,9 +64,15 @@ def wide(measured: Measured, figure: str) -> float | None:
     return measured.of("train", figure, part="~4,000 tokens, rows of 4096")
 
 
-def token_seconds(measured: Measured, peer: str, job: str | None = None) -> float | None:
+def token_seconds(measured: Measured, peer: str) -> float | None:
     """Tokens a second of a peer's packed steps."""
-    return measured.of(job or peer, "tokens_s", peer=peer, mode="packed")
+    return measured.of(peer, "tokens_s", peer=peer, mode="packed")
+
+
+def capped_unsloth(measured: Measured, mode: str) -> float | None:
+    """Unsloth's shortest step in that mode, of both its jobs: it stays below the cap without one, too."""
+    found = [measured.of(job, "step_s", mode=mode) for job in ("unsloth", "capped-unsloth")]
+    return min((seconds for seconds in found if seconds is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -100,9 +106,9 @@ TARGETS = (
     Target("– against Unsloth, packed", "×", 2, False, lambda m: m.ratio(wide(m, "tokens_s"), token_seconds(m, "unsloth"))),
     Target("– against TRL, packed", "×", 2.6, False, lambda m: m.ratio(wide(m, "tokens_s"), token_seconds(m, "trl"))),
     Target(f"{CAP_GIB} GiB, 8 examples, against Unsloth", "×", 3, False,
-           lambda m: m.ratio(m.of("capped-unsloth", "step_s", mode="b8"), m.of("capped", "step_s"))),
+           lambda m: m.ratio(capped_unsloth(m, "b8"), m.of("capped", "step_s"))),
     Target(f"{CAP_GIB} GiB, ~4,000 tokens, against Unsloth", "×", 1.2, False,
-           lambda m: m.ratio(m.of("capped-wide", "tokens_s"), token_seconds(m, "unsloth", "capped-unsloth"))),
+           lambda m: m.ratio(capped_unsloth(m, "packed"), m.of("capped-wide", "step_s"))),
     *(Target(f"{CAP_GIB} GiB, {words}: peak predicted against measured", "×", bound, most,
              lambda m, job=job: m.ratio(m.of(job, "predicted_peak_gib"), m.of(job, "peak_gib")))
       for job, words in (("capped", "8 examples"), ("capped-wide", "~4,000 tokens"))
