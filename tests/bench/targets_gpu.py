@@ -4,7 +4,7 @@
 
 Each job is a process of its own (`reference_model.py`, `peers_gpu.py`, `train_gpu.py`, `reference_job.py`); what it prints goes to the screen and into LINES,
 JSON lines. The table at the end is of all that LINES holds, so that the jobs may be spread over several calls on one machine, and be looked at
-again with `--jobs ""`; all of them take some 20 minutes on an H200. FOLDER keeps the model and the whole job. Ratios are only of figures in that file. A benchmark, not a test: nothing is asserted.
+again with `--jobs ""`; all of them take some 14 minutes on an H200. FOLDER keeps the model and the whole job. Ratios are only of figures in that file. A benchmark, not a test: nothing is asserted.
 """
 
 import argparse
