@@ -33,17 +33,16 @@ class BatchGradients:
         self._graphs: RowGraphs | None = None
         self._ready: tuple[RowPlan, HostRow] | None = None
 
-    def capture(self, rows: Sequence[RowPlan], longest: int, emit: Emit) -> None:
-        """Capture a graph for each width among `rows`, all of them that training will run; `longest` segment in tokens.
+    def capture(self, rows: Sequence[RowPlan], examples: Sequence[Example], emit: Emit) -> None:
+        """Capture a graph for each width among `rows`, all of them that training will run over these examples.
 
         Where that fails for another reason than memory, rows are launched kernel by kernel, and an event says so.
         """
         graphs = RowGraphs(
             self._row,
-            bucket_sizes(rows),
+            bucket_sizes(rows, examples),
             device=self._device,
             segments=self._planned.segments,
-            longest=longest,
             pad_id=self._pad_id,
         )
         try:

@@ -20,19 +20,25 @@ Gradients = Callable[[RowTensors, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class BucketSize:
-    """What the rows of one width need at most: learnt positions, and segments with the padding."""
+    """What the rows of one width need at most: learnt positions, segments with the padding, and tokens of the longest of these.
+
+    The attention kernel is launched for that many tokens of every segment, so that a length which no row of this width has costs time.
+    """
 
     learnt: int
     segments: int
+    longest: int
 
 
-def bucket_sizes(rows: Sequence[RowPlan]) -> dict[int, BucketSize]:
+def bucket_sizes(rows: Sequence[RowPlan], examples: Sequence[Example]) -> dict[int, BucketSize]:
     """Sizes by width over all rows that will be run."""
     sizes: dict[int, BucketSize] = {}
     for row in rows:
-        before = sizes.get(row.width, BucketSize(0, 0))
+        before = sizes.get(row.width, BucketSize(0, 0, 0))
         sizes[row.width] = BucketSize(
-            max(before.learnt, -(-row.response_tokens // 64) * 64), max(before.segments, len(row.examples) + 1)
+            learnt=max(before.learnt, -(-row.response_tokens // 64) * 64),
+            segments=max(before.segments, len(row.examples) + 1),
+            longest=max(before.longest, row.width - row.tokens, *(examples[index].tokens for index in row.examples)),
         )
     return sizes
 
@@ -53,7 +59,7 @@ class HostRow:
 class _Captured:
     """The buffers and the graph of one width."""
 
-    def __init__(self, width: int, size: BucketSize, device: torch.device, *, segments: bool, longest: int) -> None:
+    def __init__(self, width: int, size: BucketSize, device: torch.device, *, segments: bool) -> None:
         self.ids_1t = torch.zeros(1, width, dtype=torch.long, device=device)
         self.positions_1t = torch.arange(width, device=device).unsqueeze(0)
         self.numbers_t = torch.zeros(width, dtype=torch.long, device=device)
@@ -64,7 +70,7 @@ class _Captured:
         self.scale = torch.ones((), device=device)
         self.graph = torch.cuda.CUDAGraph()
         self.loss: torch.Tensor | None = None
-        self._segments, self._longest = segments, longest
+        self._segments, self._longest = segments, size.longest
 
     def row(self) -> RowTensors:
         """The buffers as a row."""
@@ -94,20 +100,17 @@ class RowGraphs:
     """One graph a width for `gradients`, which runs a row forward and backward and gives its loss times the scale."""
 
     def __init__(
-        self, gradients: Gradients, sizes: Mapping[int, BucketSize], *, device: torch.device, segments: bool, longest: int,
-        pad_id: int,
+        self, gradients: Gradients, sizes: Mapping[int, BucketSize], *, device: torch.device, segments: bool, pad_id: int
     ) -> None:  # fmt: skip
         self._gradients, self._sizes, self._device, self._pad_id = gradients, sizes, device, pad_id
-        self._segments, self._longest = segments, longest
+        self._segments = segments
         self._captured: dict[int, _Captured] = {}
 
     def capture(self) -> None:
         """Run every width once as it is and capture it, widest first. Gradients are then whatever the last replay leaves: zero them."""
         widths = sorted(self._sizes, reverse=True)
         for width in widths:
-            self._captured[width] = _Captured(
-                width, self._sizes[width], self._device, segments=self._segments, longest=self._longest
-            )
+            self._captured[width] = _Captured(width, self._sizes[width], self._device, segments=self._segments)
         self._warm_up(widths)
         gc.collect()
         torch.cuda.empty_cache()

@@ -8,7 +8,6 @@ an optimizer step on a loss or gradient that is not finite, and to checkpoint we
 import math
 import time
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -219,10 +218,8 @@ class Trainer:
     def _capture(self) -> None:
         """A graph for each width of row, widest first; what the capture itself needs belongs to the peak of the widest row."""
         rows = [row for plan in self._plans for row in plan.rows]
-        # the padding at the end of a row is a segment too
-        longest = max(chain((row.width - row.tokens for row in rows), (example.tokens for example in self._data.train.examples)))
         with preflight.randomness_kept(self._loaded.device):
-            self._gradients.capture(rows, longest, self._context.emit)
+            self._gradients.capture(rows, self._data.train.examples, self._context.emit)
         self._memory.measured(self._widest_to_come[0])
 
     def _preflight(self) -> PreflightMeasured:

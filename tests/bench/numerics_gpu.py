@@ -106,7 +106,7 @@ def plans(step: StepPlan, some: list[Example]) -> None:
         def made(planned: Any = planned, bank: AdapterBank = bank) -> BatchGradients:
             gradients = BatchGradients(planned, bank, device=DEVICE, pad_id=1, seed=0)
             if planned.graph:
-                gradients.capture(list(step.rows), 512, lambda event: report(event=str(event)))
+                gradients.capture(list(step.rows), some, lambda event: report(event=str(event)))
             return gradients
 
         def run(gradients: BatchGradients, number: int, bank: AdapterBank = bank) -> tuple[float, torch.Tensor]:

@@ -144,9 +144,7 @@ class Bench:
         torch.cuda.reset_peak_memory_stats()
         began = time.perf_counter()
         if self.plan.graph:
-            # the padding at the end of a row is a segment too
-            longest = max(512, *(row.width - row.tokens for row in captured_rows))
-            gradients.capture(captured_rows, longest, lambda event: report(event=str(event)))
+            gradients.capture(captured_rows, examples, lambda event: report(event=str(event)))
         captured = time.perf_counter() - began
         times, losses = [], []
         for number, step in enumerate(timed.steps, 1):
@@ -194,7 +192,7 @@ class Bench:
             )
             examples += [Example(tuple(row), 20) for row in ids]
         gradients = BatchGradients(self.planned, self.bank, device=DEVICE, pad_id=1, seed=0)
-        gradients.capture([row for step in steps for row in step.rows], 512, lambda event: report(event=str(event)))
+        gradients.capture([row for step in steps for row in step.rows], examples, lambda event: report(event=str(event)))
         for width, step in zip(widths, steps, strict=True):
             seconds = []
             for number in range(1, 9):
