@@ -25,6 +25,8 @@ _DECODING_SOURCES = (
     "planned_linears.py",
     "attention.py",
     "fused.py",
+    "small_functions.py",
+    "kernels.py",
     "planned_model.py",
 )
 

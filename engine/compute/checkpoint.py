@@ -23,17 +23,20 @@ import torch
 
 from engine.compute.lora import ADAPTER_FILE
 from engine.compute.tensor_files import save_tensors
+from engine.protocol.errors import EngineError, InputError
 from engine.protocol.plans import ComputePlan
 from engine.store.atomic import atomic_folder, sweep
 from engine.store.hashes import sha256_file
 
-_FORMAT = 4
+_FORMAT = 5
 _NAME = re.compile(r"^step-(\d+)$")
 _MANIFEST, _STATE, _BEST = "checkpoint.json", "trainer_state.json", "best_adapter.safetensors"
 _OPTIMIZER, _OPTIMIZER_FORM = "optimizer.safetensors", "optimizer.json"
 _DAMAGED = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError, msgspec.DecodeError,
 )  # fmt: skip
+
+_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class StepRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -85,8 +88,7 @@ class _Format(msgspec.Struct, frozen=True):
 class _Manifest(msgspec.Struct, frozen=True):
     format: int
     step: int
-    config_sha256: str
-    data_sha256: str
+    course: dict[str, str]
     plan: ComputePlan
     versions: dict[str, str]
     threads: int
@@ -118,11 +120,11 @@ class Written:
 class CheckpointFolder:
     """The checkpoints of one run: at most `keep` newest besides the one with the best dev loss.
 
-    `config_sha256` is over the settings, `data_sha256` over the examples that decide the course of training.
+    `course` has the hash of everything that decides the course of training, by what a person calls it.
     """
 
-    def __init__(self, folder: Path, *, config_sha256: str, data_sha256: str, keep: int) -> None:
-        self.folder, self._config_sha256, self._data_sha256, self._keep = folder, config_sha256, data_sha256, keep
+    def __init__(self, folder: Path, *, course: dict[str, str], keep: int) -> None:
+        self.folder, self._course, self._keep = folder, course, keep
 
     def steps(self) -> list[int]:
         """Steps that have a folder, newest first."""
@@ -144,39 +146,52 @@ class CheckpointFolder:
         with atomic_folder(path) as folder:
             files = _fill(folder, checkpoint)
             manifest = _Manifest(
-                _FORMAT, checkpoint.state.step, self._config_sha256, self._data_sha256, checkpoint.plan, checkpoint.versions,
-                checkpoint.threads, files,
-            )  # fmt: skip
+                _FORMAT, checkpoint.state.step, self._course, checkpoint.plan, checkpoint.versions, checkpoint.threads, files
+            )
             (folder / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")))
         self._prune(checkpoint.state)
         return Written(path, sum(file.size_bytes for file in files.values()), len(self.steps()))
 
-    def newest(self, warnings: list[str]) -> Checkpoint | None:
-        """The newest whole checkpoint of these settings and data, or None. Newer ones are removed: going back makes them void.
+    def newest(self, warnings: list[str], fits: Callable[[Checkpoint], object] = lambda _: None) -> Checkpoint | None:
+        """The newest whole checkpoint, or None. Damaged ones are removed, as newer ones are void once training has gone back.
 
-        Says in `warnings` what was wrong with each one that was passed over.
+        Says in `warnings` what was wrong with each one that was passed over. `fits` raises ValueError for content that cannot be taken up.
+        Raises: InputError, with nothing removed, where they belong to another course or version; EngineError where the disk cannot be read.
         """
         if self.folder.is_dir():
             sweep(self.folder)
         for step in self.steps():
+            path = self.path(step)
             try:
-                return self.read(step)
+                found = self.read(step)
+                fits(found)
+                return found
             except _DAMAGED as error:
-                warnings.append(f"{self.path(step)}: cannot be used ({_short(error)}); training goes back to the one before it")
-            shutil.rmtree(self.path(step), ignore_errors=True)
+                if isinstance(error, OSError) and not isinstance(error, _GONE):
+                    raise EngineError(
+                        f"{path}: cannot be read ({_short(error)}); look at the disk, then resume: nothing was removed"
+                    ) from error
+                warnings.append(
+                    f"{path}: cannot be used ({_short(error)}) and is removed; training goes on from the newest whole one before it, "
+                    "or from the start where there is none"
+                )
+            shutil.rmtree(path, ignore_errors=True)
         return None
 
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of `step`, every byte verified.
 
-        Raises: ValueError where it is damaged or belongs to other settings or data; OSError or what the readers raise.
+        Raises: InputError where it belongs to another course or version; ValueError where it is damaged; OSError or what the readers raise.
         """
         path = self.path(step)
         manifest = _read_manifest(path / _MANIFEST)
-        self._check(manifest)
+        self._check(path, manifest)
         data = {name: _verified(path / name, entry) for name, entry in manifest.files.items()}
+        state = msgspec.json.decode(data[_STATE], type=TrainerState)
+        if not step == manifest.step == state.step:
+            raise ValueError(f"its folder is of step {step}, its manifest of {manifest.step}, its state of {state.step}")
         return Checkpoint(
-            state=msgspec.json.decode(data[_STATE], type=TrainerState),
+            state=state,
             adapter=safetensors.torch.load(data[ADAPTER_FILE]),
             optimizer=_optimizer(data),
             best=safetensors.torch.load(data[_BEST]) if _BEST in data else None,
@@ -185,11 +200,14 @@ class CheckpointFolder:
             threads=manifest.threads,
         )
 
-    def _check(self, manifest: _Manifest) -> None:
-        if manifest.config_sha256 != self._config_sha256:
-            raise ValueError("it belongs to other settings or another model")
-        if manifest.data_sha256 != self._data_sha256:
-            raise ValueError("it belongs to other data")
+    def _check(self, path: Path, manifest: _Manifest) -> None:
+        known, now = manifest.course, self._course
+        changed = sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
+        if changed:
+            raise InputError(
+                f"{path}: was written before these changed: {', '.join(changed)}; put them back and resume, or begin anew with sluice rerun: "
+                "nothing was removed"
+            )
 
     def _prune(self, state: TrainerState) -> None:
         kept = {*self.steps()[: self._keep], state.best_step}
@@ -252,8 +270,11 @@ def _put_together(form: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 def _read_manifest(path: Path) -> _Manifest:
     data = path.read_bytes()
-    if msgspec.json.decode(data, type=_Format).format != _FORMAT:
-        raise ValueError("another version of sluice wrote it")
+    if (found := msgspec.json.decode(data, type=_Format).format) != _FORMAT:
+        raise InputError(
+            f"{path.parent}: another version of sluice wrote it (format {found}, expected {_FORMAT}); resume with that version, or begin anew "
+            "with sluice rerun: nothing was removed"
+        )
     return msgspec.json.decode(data, type=_Manifest)
 
 
@@ -267,4 +288,6 @@ def _verified(path: Path, entry: _FileEntry) -> bytes:
 
 
 def _short(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{Path(error.filename).name}: {error.strerror}" if error.filename else error.strerror
     return (str(error).splitlines() or [type(error).__name__])[0][:160]

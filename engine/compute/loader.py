@@ -31,8 +31,9 @@ from engine.compute.libraries import (
 )
 from engine.compute.memory import memory_now
 from engine.compute.provenance import HashesUnderWay, git_sha, hashing, source_sha256
-from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, has_copies, keep_quantized
+from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, copied_files, damage, has_copies, keep_quantized
 from engine.compute.sentinels import run_sentinels
+from engine.core.out_of_memory import is_out_of_memory
 from engine.core.planner import ModelShape, run_bytes
 from engine.core.prompt import prompt_text
 from engine.data.model_folder import ModelFolder, open_model_folder
@@ -44,6 +45,10 @@ from engine.protocol.provenance import LoaderProvenance, SentinelOutcome
 Emit = Callable[[Event], None]
 _PROBE = prompt_text("Name the largest of 3, 14 and 15.")
 _PROGRESS_EVERY_S = 0.5
+_UNLOADABLE = (
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, RuntimeError, NotImplementedError, SafetensorError,
+)  # fmt: skip
+"""What the libraries raise for a folder whose files do not fit each other."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def load_clean_model(config: Config, *, emit: Emit, adapter: Path | None = None)
     began_s = time.monotonic()
     folder = open_model_folder(config.model.path, allow_instruction_tuned=config.model.allow_instruction_tuned)
     tokenizer, template_found = load_tokenizer(folder)
-    with hashing(folder) as hashes:
+    with hashing(folder.files) as hashes:
         model = _load_model(config, folder, hashes, device, dtype, emit)
         files = hashes.result()
     end_id, pad_id = _fix_special_tokens(model, tokenizer, folder)
@@ -139,7 +144,7 @@ def _load_model(
     keeps = quantizing and config.model.cache_quantized and folder.weight_bytes >= LEAST_BYTES
     if keeps and has_copies() and (copy := cached_weights(hashes.result(), dtype)).is_dir():
         try:
-            return _prepared(_from_folder(copy, folder.weight_bytes, device, dtype, emit), dtype)
+            return _prepared(_from_copy(copy, folder.weight_bytes, device, dtype, emit), dtype)
         except ModelError as error:
             emit(Warned(text=f"{error}; the model's own files are quantised again"))
             shutil.rmtree(copy, ignore_errors=True)
@@ -161,15 +166,46 @@ def _run_bytes(model: Any, config: Config) -> int:
     return run_bytes(ModelShape.of_run(model.config.to_dict(), config), keep_checkpoints=config.train.keep_checkpoints)
 
 
+def _from_copy(copy: Path, weight_bytes: int, device: torch.device, dtype: torch.dtype, emit: Emit) -> Any:
+    """The model from its quantised copy. Raises: ModelError where that is not what was written."""
+    with hashing(copied_files(copy)) as hashes:
+        model = _from_folder(copy, weight_bytes, device, dtype, emit)
+        if found := damage(copy, hashes.result()):
+            raise ModelError(f"{copy}: {found}")
+    return model
+
+
 def _from_folder(path: Path, weight_bytes: int, device: torch.device, dtype: torch.dtype, emit: Emit, **wanted: Any) -> Any:
     try:
         with _progress(weight_bytes, emit):
-            return AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(
                 path, dtype=dtype, device_map={"": str(device)}, attn_implementation="sdpa", use_safetensors=True,
-                local_files_only=True, trust_remote_code=False, **wanted,
+                local_files_only=True, trust_remote_code=False, output_loading_info=True, **wanted,
             )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(f"{path}: the model cannot be loaded ({_first_line(error)})") from error
+    except _UNLOADABLE as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(_unloadable(path, _first_line(error))) from error
+    # what is missing is drawn at random, without a word
+    problems = [f"no weights {_some(found['missing_keys'])}"] if found["missing_keys"] else []
+    if found["mismatched_keys"]:
+        problems.append(f"weights of another shape {_some(name for name, *_ in found['mismatched_keys'])}")
+    if problems:
+        raise ModelError(_unloadable(path, ", ".join(problems)))
+    if found["unexpected_keys"]:
+        emit(Warned(text=f"{path}: weights that config.json has no place for are left out: {_some(found['unexpected_keys'])}"))
+    return model
+
+
+def _unloadable(path: Path, reason: str) -> str:
+    if not path.is_dir():
+        return f"{path}: the folder is gone; put the model back, then start again"
+    return f"{path}: the model cannot be loaded ({reason}); check that config.json and the weights belong together, or copy the folder again"
+
+
+def _some(names: Iterable[str]) -> str:
+    found = sorted(names)
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _prepared(model: Any, dtype: torch.dtype) -> Any:

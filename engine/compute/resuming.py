@@ -19,18 +19,17 @@ from engine.store.hashes import digest
 _UNIMPORTANT = ("keep_checkpoints", "checkpoint_every_steps", "checkpoint_every_s")
 
 
-def course_sha256(config: Config, loaded: LoadedModel) -> str:
-    """Content hash of every setting that decides the course of training, besides plan, versions, threads and the device."""
+def course_of(config: Config, loaded: LoadedModel, *, examples_sha256: str) -> dict[str, str]:
+    """Hash of everything that decides the course of training, besides plan, versions, threads and the device, by what a person calls it."""
     found = loaded.provenance
-    return digest(
-        {
-            "train": msgspec.to_builtins(config.train) | dict.fromkeys(_UNIMPORTANT, 0),
-            "seed": config.run.seed,
-            "model": {file.name: file.sha256 for file in found.files},
-            "arithmetic": [found.quantization, found.compute_dtype],
-            "tokens": [loaded.end_id, loaded.pad_id],
-        }
-    )
+    return {
+        "[train]": digest(msgspec.to_builtins(config.train) | dict.fromkeys(_UNIMPORTANT, 0)),
+        "run.seed": str(config.run.seed),
+        "the training examples": examples_sha256,
+        "the model's arithmetic": f"{found.quantization}, {found.compute_dtype}",
+        "the model's end and padding tokens": f"{loaded.end_id}, {loaded.pad_id}",
+        **{f"the model's {file.name}": file.sha256 for file in found.files},
+    }
 
 
 def conditions_now(loaded: LoadedModel) -> dict[str, str]:

@@ -65,8 +65,8 @@ class _Captured:
         self.numbers_t = torch.zeros(width, dtype=torch.long, device=device)
         self.predictors_k = torch.zeros(size.learnt, dtype=torch.long, device=device)
         self.targets_k = torch.full((size.learnt,), IGNORED, dtype=torch.long, device=device)
-        self.ends = torch.full((size.segments + 1,), width, dtype=torch.int32, device=device)
-        self.ends[0] = 0
+        # before the first row too, no segment is longer than the kernel is launched for
+        self.ends = (torch.arange(size.segments + 1, dtype=torch.int32, device=device) * size.longest).clamp(max=width)
         self.scale = torch.ones((), device=device)
         self.graph = torch.cuda.CUDAGraph()
         self.loss: torch.Tensor | None = None

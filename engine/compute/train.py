@@ -27,7 +27,7 @@ from engine.compute.optimizers import build_optimizer
 from engine.compute.planned_model import carry_out
 from engine.compute.planning import bytes_per_token, choose_compute_plan
 from engine.compute.ran_out import told_and_kept
-from engine.compute.resuming import changes_since, conditions_now, course_sha256
+from engine.compute.resuming import changes_since, conditions_now, course_of
 from engine.compute.training_set import TrainingSet, read_training_set
 from engine.core.loss_spikes import WINDOW_STEPS, usual_before_spike
 from engine.core.out_of_memory import is_out_of_memory
@@ -92,7 +92,7 @@ class Trainer:
         self._gradients = BatchGradients(planned, self._bank, device=loaded.device, pad_id=loaded.pad_id, seed=self._seed)
         self._loss = self._gradients.loss
         self._checkpoints = CheckpointFolder(
-            context.run.checkpoints, config_sha256=course_sha256(context.config, loaded), data_sha256=data.source.examples_sha256,
+            context.run.checkpoints, course=course_of(context.config, loaded, examples_sha256=data.source.examples_sha256),
             keep=self._settings.keep_checkpoints,
         )  # fmt: skip
         self._writer = CheckpointWriter(self._checkpoints, self._settings)
@@ -335,13 +335,25 @@ class Trainer:
         """Take up the newest whole checkpoint, if there is one."""
         began_before = self._context.run.checkpoints.is_dir()
         warnings: list[str] = []
-        found = self._checkpoints.newest(warnings)
+        found = self._checkpoints.newest(warnings, self._fits)
         yield from (Warned(text=text) for text in warnings)
         if found is not None:
             yield from self._restore(found)
         self._context.run.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
         if began_before:
             yield Rewound(step=self._state.step)
+
+    def _fits(self, found: Checkpoint) -> None:
+        """Raises: ValueError where this training cannot take it up, whatever its hashes say."""
+        wanted = {name: tensor.shape for name, tensor in self._bank.tensors().items()}
+        for adapter in (found.adapter, found.best):
+            if adapter is not None and {name: tensor.shape for name, tensor in adapter.items()} != wanted:
+                raise ValueError("its adapter is of another model or rank")
+        groups = [len(group["params"]) for group in found.optimizer["param_groups"]]
+        if groups != [len(group["params"]) for group in self._optimizer.param_groups]:
+            raise ValueError("its optimizer is of other parameters")
+        if found.state.step > self._steps:
+            raise ValueError(f"it is of step {found.state.step}, but training has {self._steps}")
 
     def _restore(self, found: Checkpoint) -> Iterator[Event]:
         self._put_back(found)

@@ -16,7 +16,10 @@ from engine.protocol.errors import ModelError
 _POINTERS = (b"version https://git-lfs", b"# xet version", b"/annex/objects/")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
-_TOKENIZER_PARTS = (*_TOKENIZERS, "merges.txt")
+_BESIDES = (
+    "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", *_TOKENIZERS, "merges.txt",
+)  # fmt: skip
+"""What the libraries read of a folder besides weights; other files may come and go."""
 _TUNED_NAME = re.compile(r"(?:^|[-_./])(instruct|instruction|chat|it|rlhf|dpo|sft|assistant)(?=$|[-_./\d])", re.IGNORECASE)
 CHAT_TOKENS = (
     "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|start_header_id|>", "<|end_header_id|>", "<start_of_turn>",
@@ -26,20 +29,17 @@ CHAT_TOKENS = (
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder that passed. `name` is what the user called it; `files` are config, tokenizer and weights, sorted by name."""
+    """A folder that passed. `name` is what the user called it; `files` are config, tokenizer and weights, sorted by name; `weight_bytes` is
+    the size of the latter."""
 
     path: Path
     name: str
     config: dict[str, Any]
     generation: dict[str, Any]
     weights: tuple[Path, ...]
+    weight_bytes: int
     files: tuple[Path, ...]
     instruction_tuned: str = field(default="")
-
-    @property
-    def weight_bytes(self) -> int:
-        """Size of all weight files together."""
-        return sum(path.stat().st_size for path in self.weights)
 
     @property
     def quantized(self) -> dict[str, Any]:
@@ -74,10 +74,11 @@ def examine_model_folder(path: Path, name: str) -> tuple[ModelFolder, list[str]]
     _check_quantized(path, config, problems)
     if not any((path / file).is_file() for file in _TOKENIZERS):
         problems.append(f"{path}: no tokenizer ({', '.join(_TOKENIZERS)}); copy it from the model's snapshot")
-    files = sorted({*weights, *path.glob("*.json"), *(path / file for file in _TOKENIZER_PARTS if (path / file).is_file())})
+    files = sorted({*weights, *path.glob("*.index.json"), *(path / file for file in _BESIDES if (path / file).is_file())})
     problems += [problem for file in files if (problem := _unfetched(file) or _cut_short(file))]
     tuned = _looks_tuned(path, name, config, generation)
-    return ModelFolder(path, name, config, generation, tuple(weights), tuple(files), tuned), problems
+    size = sum(file.stat().st_size for file in weights if file.is_file())
+    return ModelFolder(path, name, config, generation, tuple(weights), size, tuple(files), tuned), problems
 
 
 def read_model_config(name: str) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def _unfetched(path: Path) -> str:
         with path.open("rb") as stream:
             head = stream.read(256)
     except OSError as error:
-        return f"{path}: cannot be read ({error.strerror})"
+        return f"{path}: cannot be read ({error.strerror}); let this user read it, or copy it again"
     if any(mark in head for mark in _POINTERS) and path.stat().st_size < 4096:
         return f"{path}: is a pointer to a file that was never fetched ({path.stat().st_size} bytes); run `git lfs pull` or copy the file"
     return ""

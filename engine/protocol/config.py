@@ -196,7 +196,7 @@ class PlanTable(Table, frozen=True):
         Meta(description="layers that compute their activations again in the backward pass: none, as few as fit, or all"),
     ] = "auto"
     mirror: Annotated[
-        Literal["auto", "none", "full"] | Annotated[int, Meta(ge=1)],
+        Literal["auto", "none", "full"] | Annotated[int, Meta(ge=0)],
         Meta(description="layers that hold their nf4 weights dequantised to bf16: none, full (all), or how many"),
     ] = "auto"
     compile: Annotated[

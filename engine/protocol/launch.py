@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from engine.protocol.errors import EngineError, RunBusyError
 from engine.protocol.events import Stage
@@ -44,6 +45,7 @@ def start_supervisor(run: RunFolder, until: Stage | None = None) -> None:
                 stderr=log,
                 start_new_session=True,
                 cwd=run.path,
+                env=_environment(),
                 check=False,
             )
     except OSError as error:
@@ -52,6 +54,13 @@ def start_supervisor(run: RunFolder, until: Stage | None = None) -> None:
         raise EngineError(f"the supervisor could not be started (status {done.returncode}); {run.engine_log} has the reason")
     if before is None or is_local(before):
         _await_taken(run, before, pid=int(done.stdout))
+
+
+def _environment() -> dict[str, str]:
+    """This process's own, with places of modules that mean the same from another folder."""
+    places = os.environ.get("PYTHONPATH")
+    absolute = os.pathsep.join(str(Path(place).absolute()) for place in places.split(os.pathsep)) if places else ""
+    return {**os.environ, **({"PYTHONPATH": absolute} if absolute else {})}
 
 
 def _await_taken(run: RunFolder, before: Owner | None, *, pid: int) -> None:

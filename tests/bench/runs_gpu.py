@@ -1,14 +1,16 @@
 """Whole runs on a GPU whose point is not their speed: what is learnt under each plan, memory that runs out, resuming to the bit, loading.
 
-    PYTHONPATH=. python tests/bench/runs_gpu.py OUT [--parts crowded,exact,capped,learning,loading] [--shape 7b]
+    PYTHONPATH=. python tests/bench/runs_gpu.py OUT [--parts crowded,neighbour,forecast,exact,capped,learning,loading] [--shape 7b]
 
 - learning: the demo's job (a small real model) under the plain plan, twice, the planner's own, and the planner's with another seed for scale.
 - exact: the same with engine.deterministic, undisturbed and stopped half-way and resumed (its price is in `train_gpu.py --deterministic`).
 - capped: a worker whose allocator may have no more than it has, from a step on; the next worker plans again.
 - crowded: another process takes most of the memory between the plan and the preflight.
+- neighbour: another process takes 4 GiB while training goes on, and gives them back; what the forecast says of it.
+- forecast: seconds that the memory forecast of one step takes, the device's answers included.
 - loading: a bf16 checkpoint quantised to nf4 by the first worker, read from the kept copy by the second.
 
-One JSON line a figure. Runs of the first two share the card, so their times mean nothing. The last three use a model of `--shape` with random weights, made under OUT.
+One JSON line a figure. Runs of the first two share the card, so their times mean nothing. crowded, neighbour, capped and loading use a model of `--shape` with random weights, made under OUT.
 """
 
 import argparse
@@ -233,19 +235,57 @@ def crowded(out: Path, shape: str) -> None:
     report_recovery("crowded", run, run.finish())
 
 
+def neighbour(out: Path, shape: str) -> None:
+    run = Run(shaped_job(out, shape, "neighbour", MEMORY_JOB | {"train.epochs": "4"}), out / "workspace-neighbour")
+    torch.cuda.init()
+
+    def step(number: int) -> Callable[[dict[str, Any]], bool]:
+        return lambda event: event["type"] == "StepTrained" and event["step"] >= number
+
+    run.await_event(step(20))
+    taken = torch.empty(4 * 2**30, dtype=torch.uint8, device="cuda")
+    told = run.await_event(lambda event: event["type"] == "StepTrained" and (event["memory"]["others_bytes"] or 0) > 4 * 2**30)
+    at = told["step"] if told else None
+    report(part="neighbour", taken_gib=4.0, seen_at_step=at, memory=told and told["memory"])
+    del taken
+    torch.cuda.empty_cache()
+    status = run.finish()
+    others = [gib(event["memory"]["others_bytes"] or 0) for event in run.events("StepTrained")]
+    report(part="neighbour", status=status, others_gib=others)
+
+
+def forecast() -> None:
+    from engine.compute.memory import DeviceGauge, MemoryWatch
+
+    device = torch.device("cuda", 0)
+    kept = [torch.empty(2**20 * (1 + index % 7), dtype=torch.uint8, device=device) for index in range(3000)]
+    watch = MemoryWatch(DeviceGauge(device), 1e6)
+    seconds = []
+    for number in range(2000):
+        began = time.perf_counter()
+        watch.begin()
+        watch.after_step(256 + number * 37 % 768, 1024)
+        seconds.append(time.perf_counter() - began)
+    report(part="forecast", tensors=len(kept), median_us=round(statistics.median(seconds) * 1e6, 1),
+           worst_us=round(sorted(seconds)[-20] * 1e6, 1))  # fmt: skip
+
+
 def loading(out: Path, shape: str) -> None:
     model = out / f"model-{shape}-bf16"
     if not model.is_dir():
         make_model(model, shape, "bf16")
     code = (
-        "import json, resource, sys, time; from pathlib import Path; began = time.perf_counter()\n"
+        "import json, sys, threading, time; from pathlib import Path; began = time.perf_counter()\n"
+        "def anonymous(): return int(Path('/proc/self/status').read_text().split('RssAnon:')[1].split()[0]) / 2**20\n"
         "from engine.compute.loader import load_clean_model; from engine.protocol.config import Config, ModelTable; import torch\n"
-        "torch.cuda.init(); imported = time.perf_counter(); told = []\n"
+        "torch.cuda.init(); imported = time.perf_counter(); told = []; before = anonymous(); most = [before]; done = threading.Event()\n"
+        "def watch():\n    while not done.wait(0.05): most[0] = max(most[0], anonymous())\n"
+        "watcher = threading.Thread(target=watch); watcher.start()\n"
         "load_clean_model(Config(model=ModelTable(path=sys.argv[1])), emit=lambda e: told.append(type(e).__name__))\n"
-        "torch.cuda.synchronize(); rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20\n"
+        "torch.cuda.synchronize(); done.set(); watcher.join()\n"
         "print(json.dumps(dict(imports_s=round(imported - began, 1), loading_s=round(time.perf_counter() - imported, 1),"
         " peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 2), kept_gib=round(torch.cuda.memory_allocated() / 2**30, 2),"
-        " peak_rss_gib=round(rss, 2), told=sorted(set(told)))))\n"
+        " memory_before_gib=round(before, 2), memory_peak_gib=round(most[0], 2), told=sorted(set(told)))))\n"
     )
     environment = os.environ | {"SLUICE_WORKSPACE": str(out / "workspace-loading")}
     for which in ("first", "second"):
@@ -263,7 +303,7 @@ def gib(size: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--parts", default="crowded,exact,capped,learning,loading")
+    parser.add_argument("--parts", default="crowded,neighbour,forecast,exact,capped,learning,loading")
     parser.add_argument("--shape", default="7b")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -271,6 +311,7 @@ def main() -> None:
         "learning": lambda: learning(arguments.out), "exact": lambda: exact(arguments.out),
         "capped": lambda: capped(arguments.out, arguments.shape), "crowded": lambda: crowded(arguments.out, arguments.shape),
         "loading": lambda: loading(arguments.out, arguments.shape),
+        "neighbour": lambda: neighbour(arguments.out, arguments.shape), "forecast": forecast,
     }  # fmt: skip
     for name in arguments.parts.split(","):
         # one part that fails must not cost the others their time on a rented card

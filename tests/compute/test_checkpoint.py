@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from engine.compute import checkpoint as checkpoints
 from engine.compute import finish
 from engine.compute.checkpoint import Checkpoint, CheckpointFolder, DevRecord, StepRecord, TrainerState
 from engine.compute.train import train_stage
-from engine.protocol.errors import DiskFullError, StopRequested
+from engine.protocol.errors import DiskFullError, EngineError, InputError, StopRequested
 from engine.protocol.events import (
     AdapterSaved,
     CheckpointFailed,
@@ -53,7 +54,7 @@ def made(step: int, best_step: int | None = None) -> Checkpoint:
 
 
 def folder(path: Path, settings: str = "s", data: str = "d", keep: int = 2) -> CheckpointFolder:
-    return CheckpointFolder(path / "checkpoints", config_sha256=settings, data_sha256=data, keep=keep)
+    return CheckpointFolder(path / "checkpoints", course={"[train]": settings, "the training examples": data}, keep=keep)
 
 
 def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -120,13 +121,48 @@ def test_an_optimizers_form_that_is_none_is_passed_over(tmp_path: Path, text: st
     assert found is not None and found.state.step == 2 and "step-4: cannot be used" in warnings[0]
 
 
-def test_a_checkpoint_of_other_settings_or_data_is_never_used(tmp_path: Path) -> None:
-    folder(tmp_path).write(made(4))
+def test_checkpoints_of_another_course_are_neither_used_nor_removed(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    store.write(made(2))
+    store.write(made(4))
     warnings: list[str] = []
-    assert folder(tmp_path, settings="other").newest(warnings) is None
-    folder(tmp_path).write(made(4))
-    assert folder(tmp_path, data="other").newest(warnings) is None
-    assert ["other settings" in warnings[0], "other data" in warnings[1]] == [True, True]
+    for other, what in ((folder(tmp_path, settings="x"), "[train]"), (folder(tmp_path, data="x"), "the training examples")):
+        with pytest.raises(InputError) as caught:
+            other.newest(warnings)
+        assert f"step-4: was written before these changed: {what}; put them back" in str(caught.value)
+    assert (store.steps(), warnings) == ([4, 2], [])
+
+
+def test_checkpoints_of_another_version_are_neither_used_nor_removed(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    manifest = store.write(made(4)).path / "checkpoint.json"
+    manifest.write_text(manifest.read_text().replace('"format": 5', '"format": 3'))
+    with pytest.raises(InputError, match=r"step-4: another version of sluice wrote it \(format 3, expected 5\)"):
+        store.newest([])
+    assert store.steps() == [4]
+
+
+def test_a_disk_that_cannot_be_read_costs_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = folder(tmp_path)
+    store.write(made(4))
+
+    def stale(_: Path) -> bytes:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    with pytest.raises(EngineError, match=r"step-4: cannot be read \(Stale file handle\)"):
+        store.newest([])
+    assert store.steps() == [4]
+
+
+def test_a_checkpoint_of_another_step_than_it_says_is_passed_over(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    store.write(made(2))
+    store.write(made(4)).path.rename(store.path(9))
+    warnings: list[str] = []
+    found = store.newest(warnings)
+    assert found is not None and found.state.step == 2
+    assert "its folder is of step 9, its manifest of 4" in warnings[0]
 
 
 def test_no_checkpoint_is_no_warning(tmp_path: Path) -> None:
@@ -192,14 +228,44 @@ def test_a_truncated_checkpoint_of_a_real_run_costs_only_the_steps_since_the_one
     assert (second.run.adapter / name).read_bytes() == (whole.run.adapter / name).read_bytes()
 
 
-def test_other_settings_begin_anew(context_of: Contexts) -> None:
+def test_other_settings_are_told_and_the_checkpoints_left(context_of: Contexts) -> None:
     first = context_of(stop_after=3)
     with pytest.raises(StopRequested):
         train_stage(first)
-    second = context_of(lr=1e-3)
+    kept = sorted(path.name for path in first.run.checkpoints.iterdir())
+    with pytest.raises(InputError, match=r"was written before these changed: \[train\]"):
+        train_stage(context_of(lr=1e-3))
+    assert sorted(path.name for path in first.run.checkpoints.iterdir()) == kept != []
+
+
+@pytest.mark.parametrize("what", ["adapter", "optimizer", "step"])
+def test_a_whole_checkpoint_that_does_not_fit_is_passed_over(context_of: Contexts, what: str) -> None:
+    first = context_of(checkpoint_every_steps=2, stop_after=4)
+    with pytest.raises(StopRequested):
+        train_stage(first)
+    path = first.run.checkpoints / "step-4"
+    manifest = json.loads((path / "checkpoint.json").read_text())
+    if what == "adapter":
+        tensors = safetensors.torch.load_file(path / "adapter_model.safetensors")
+        safetensors.torch.save_file(
+            {name: value[:1].clone() for name, value in tensors.items()}, path / "adapter_model.safetensors"
+        )
+    elif what == "optimizer":
+        form = (path / "optimizer.json").read_text()
+        (path / "optimizer.json").write_text(form.replace('["params",{"list":[', '["params",{"list":[{"value":7},'))
+    else:
+        state = json.loads((path / "trainer_state.json").read_text())
+        (path / "trainer_state.json").write_text(json.dumps(state | {"step": 99_999}))
+        manifest["step"] = 99_999
+        path = path.rename(path.with_name("step-99999"))
+    for name in manifest["files"]:
+        data = (path / name).read_bytes()
+        manifest["files"][name] = {"size_bytes": len(data), "sha256": sha256_bytes(data)}
+    (path / "checkpoint.json").write_text(json.dumps(manifest))
+    second = context_of(checkpoint_every_steps=2)
     train_stage(second)
-    assert second.of(Rewound)[0].step == 0 and second.of(StepTrained)[0].step == 1
-    assert "belongs to other settings" in second.of(Warned)[0].text
+    assert [path.name in event.text and "cannot be used" in event.text for event in second.of(Warned)] == [True]
+    assert second.of(Rewound)[0].step in (2, 3)
 
 
 def test_the_adapter_waits_for_room_on_the_disk(context_of: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def made(step: int) -> Checkpoint:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> CheckpointFolder:
-    return CheckpointFolder(tmp_path / "checkpoints", config_sha256="c", data_sha256="d", keep=2)
+    return CheckpointFolder(tmp_path / "checkpoints", course={"[train]": "c"}, keep=2)
 
 
 def test_a_file_that_cannot_be_written_is_an_event_and_not_the_end(folder: CheckpointFolder) -> None:

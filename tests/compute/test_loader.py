@@ -1,6 +1,8 @@
 """CleanModelLoader on a real tiny model, and every folder it must refuse."""
 
+import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,9 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import safetensors.torch
 import torch
 
-from engine.compute import sentinels
+from engine.compute import loader, sentinels
 from engine.compute.device import choose_device, choose_dtype, cpu_threads
 from engine.compute.libraries import bitsandbytes
 from engine.compute.loader import load_clean_model, load_tokenizer
@@ -20,8 +23,8 @@ from engine.compute.memory import memory_now
 from engine.compute.sentinels import finding
 from engine.data.model_folder import open_model_folder
 from engine.protocol.config import Config
-from engine.protocol.errors import EngineError, ModelError
-from engine.protocol.events import Event, LibrariesLoaded, ModelLoaded, ModelLoadProgressed, SentinelRun
+from engine.protocol.errors import EngineError, ModelError, SentinelError
+from engine.protocol.events import Event, LibrariesLoaded, ModelLoaded, ModelLoadProgressed, SentinelRun, Warned
 
 
 @pytest.fixture
@@ -264,3 +267,44 @@ def test_a_tokenizer_that_gives_no_tokens_is_refused(copied: Path) -> None:
     Tokenizer(models.BPE()).save(str(copied / "tokenizer.json"))
     with pytest.raises(ModelError, match="gives no token at all"):
         load_tokenizer(open_model_folder(str(copied), allow_instruction_tuned=False))
+
+
+def _without(folder: Path, name: str) -> None:
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    del tensors[name]
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+@pytest.mark.parametrize(
+    "name", ["model.norm.weight", "model.layers.1.input_layernorm.weight", "model.layers.0.mlp.up_proj.weight"]
+)
+def test_weights_that_are_missing_are_named(config_of: Callable[..., Config], copied: Path, name: str, quantization: str) -> None:
+    _without(copied, name)
+    with pytest.raises(ModelError, match=re.escape(f"{copied}: the model cannot be loaded (")) as caught:
+        load_clean_model(config_of(model=copied, quantization=quantization), emit=lambda _: None)
+    assert "check that config.json and the weights belong together" in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_a_config_of_fewer_layers_is_told(config_of: Callable[..., Config], copied: Path) -> None:
+    found = json.loads((copied / "config.json").read_text())
+    change(copied / "config.json", num_hidden_layers=found["num_hidden_layers"] - 1, layer_types=None)
+    told: list[Event] = []
+    with contextlib.suppress(SentinelError):
+        load_clean_model(config_of(model=copied), emit=told.append)
+    (warning,) = (event.text for event in told if isinstance(event, Warned))
+    assert "weights that config.json has no place for are left out: model.layers.1." in warning
+
+
+def test_a_model_that_goes_away_is_told(config_of: Callable[..., Config], copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loader.load_tokenizer
+
+    def then_gone(folder: Any) -> Any:
+        found = real(folder)
+        shutil.rmtree(copied)
+        return found
+
+    monkeypatch.setattr(loader, "load_tokenizer", then_gone)
+    with pytest.raises(ModelError, match="the folder is gone; put the model back"):
+        load_clean_model(config_of(model=copied), emit=lambda _: None)

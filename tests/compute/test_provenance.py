@@ -1,6 +1,7 @@
 """The hashes of a model's files, taken beside its loading: the same hashes, in nobody's way, and ended with a loading that fails."""
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def load(folder: Path) -> Any:
 
 def test_every_file_has_its_hash(tiny_model_folder: Path) -> None:
     folder = open_model_folder(str(tiny_model_folder), allow_instruction_tuned=False)
-    with hashing(folder) as hashes:
+    with hashing(folder.files) as hashes:
         found = hashes.result()
     assert [(file.name, file.size_bytes, file.sha256) for file in found] == [
         (path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()) for path in folder.files
@@ -41,7 +42,7 @@ def test_every_file_has_its_hash(tiny_model_folder: Path) -> None:
 
 def test_hashes_taken_at_once_are_all_remembered(tmp_path: Path, tiny_model_folder: Path) -> None:
     folder = open_model_folder(str(tiny_model_folder), allow_instruction_tuned=False)
-    with hashing(folder) as hashes:
+    with hashing(folder.files) as hashes:
         found = hashes.result()
     read: list[int] = []
     again = RememberedHashes(tmp_path / "workspace" / "cache" / "file_hashes.json")
@@ -108,3 +109,23 @@ def test_files_that_cannot_be_read_are_told_all_at_once(tiny_model_folder: Path,
     assert f"{tiny_model_folder / 'model.safetensors'}: cannot be read (Input/output error)" in told
     assert "tokenizer.json: cannot be read" in told
     assert "config.json: cannot be read" not in told.replace("generation_config", "").replace("tokenizer_config", "")
+
+
+def test_weights_that_change_while_they_are_loaded_are_refused_and_not_kept(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = Path(shutil.copytree(tiny_model_folder, tmp_path / "changing"))
+    monkeypatch.setattr(loader, "LEAST_BYTES", 0)
+    real = loader._from_folder
+
+    def changed_meanwhile(*arguments: Any, **settings: Any) -> Any:
+        weights = copied / "model.safetensors"
+        data = weights.read_bytes()
+        weights.unlink()
+        weights.write_bytes(data)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(loader, "_from_folder", changed_meanwhile)
+    with pytest.raises(ModelError, match=r"model\.safetensors: changed while it was loaded"):
+        load(copied)
+    assert not (tmp_path / "workspace" / "cache" / "nf4").exists()

@@ -1,10 +1,13 @@
 """The quantised copy of a model: the same weights to the bit, keyed by what decides them, and never needed."""
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from engine.compute import loader, quantized_cache
@@ -57,16 +60,68 @@ def test_the_second_start_reads_the_copy_and_has_the_same_weights(
     assert not [event for event in told if isinstance(event, Warned)]
 
 
-def test_a_damaged_copy_is_told_and_made_again(tiny_model_folder: Path) -> None:
+def _payload_flipped(copy: Path) -> None:
+    (weights,) = copy.glob("*.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-2000:-1900] = bytes(byte ^ 0x10 for byte in data[-2000:-1900])
+    weights.write_bytes(data)
+
+
+def _tensor(copy: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    (weights,) = copy.glob("*.safetensors")
+    tensors = safetensors.torch.load_file(weights)
+    change(tensors)
+    safetensors.torch.save_file(tensors, weights, metadata={"format": "pt"})
+
+
+def _named(tensors: dict[str, torch.Tensor], part: str) -> str:
+    return next(name for name in sorted(tensors) if part in name)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no safetensors": lambda copy: next(copy.glob("*.safetensors")).write_bytes(b"nothing"),
+    "payload flipped": _payload_flipped,
+    "norm gone": lambda copy: _tensor(copy, lambda tensors: tensors.pop(_named(tensors, "layernorm.weight"))),
+    "linear gone": lambda copy: _tensor(copy, lambda tensors: tensors.pop(_named(tensors, "q_proj.weight"))),
+    "quantisation zeroed": lambda copy: _tensor(copy, lambda tensors: tensors[_named(tensors, "quant_state")].zero_()),
+    "weights gone": lambda copy: next(copy.glob("*.safetensors")).unlink(),
+    "no list": lambda copy: (copy / "copy.json").unlink(),
+    "config of another model": lambda copy: (copy / "config.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_copy_is_told_and_made_again(tiny_model_folder: Path, damage: str) -> None:
     first = load(tiny_model_folder, [])
     (copy,) = copies()
-    (weights,) = copy.glob("*.safetensors")
-    weights.write_bytes(b"nothing")
+    whole = {path.name: path.read_bytes() for path in copy.iterdir()}
+    DAMAGES[damage](copy)
     told: list[Event] = []
     again = load(tiny_model_folder, told)
     assert torch.equal(logits(first), logits(again))
     assert ["quantised again" in event.text for event in told if isinstance(event, Warned)] == [True]
-    assert weights.stat().st_size > 1000
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == whole
+
+
+def test_what_a_killed_writer_left_is_removed_and_no_copy(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, being_written = (workspace() / "cache" / "nf4" / f".{'a' * 32}.{end}.tmp" for end in ("0a1b2c3d", "4e5f6a7b"))
+    for folder in (left, being_written):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"some")
+    for path in (left, left / "model.safetensors"):
+        os.utime(path, (1e9, 1e9))
+    assert not quantized_cache.has_copies()
+    load(tiny_model_folder, [])
+    assert not left.exists() and being_written.exists()
+    assert quantized_cache.has_copies()
+
+
+def test_a_copy_that_another_run_made_meanwhile_is_left(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(tiny_model_folder, []).model
+    (copy,) = copies()
+    before = {path.name: path.stat().st_ino for path in copy.iterdir()}
+    assert quantized_cache.keep_quantized(model, copy, leave_bytes=0) == ""
+    assert {path.name: path.stat().st_ino for path in copy.iterdir()} == before
 
 
 def test_without_room_the_models_own_files_serve(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from engine.data import driver
 from engine.data.driver import driver_gpus
 from engine.data.gate_families import pod
 from engine.data.run_plan import device_of_run
-from engine.protocol.config import Config, EngineTable, EvalTable, ModelTable, PlanTable
+from engine.protocol.config import Config, EngineTable, EvalTable, ModelTable, PlanTable, TrainTable
 from tests.data.dataset import ASSETS
 
 CPU = {"engine": EngineTable(device="cpu")}
@@ -183,3 +183,12 @@ def test_a_workspace_where_a_file_is_fails(small, monkeypatch, tmp_path, place):
     monkeypatch.setenv("SLUICE_WORKSPACE", str(tmp_path / place))
     gate = small.check(**CPU)["pod"]
     assert gate.status == "fail" and "is not a folder; set SLUICE_WORKSPACE" in gate.reason
+
+
+def test_settings_that_a_cpu_cannot_carry_out_fail_before_anything_is_run(small):
+    settings = {"plan": PlanTable(checkpointing="full", graph="on"), "train": TrainTable(optimizer="paged_adamw_8bit")}
+    gate = small.check(**CPU, **settings)["pod"]
+    assert (gate.status, gate.blocking) == ("fail", True)
+    assert [word in gate.reason for word in ("plan.checkpointing", "plan.graph", "paged_adamw_8bit")] == [True] * 3
+    gate = small.check(**CPU, plan=PlanTable(checkpointing="none", mirror="full"))["pod"]
+    assert (gate.status, gate.severity) == ("pass", "advisory")

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from engine.protocol import events as ev
+from engine.protocol import launch
 from engine.protocol.config import Config, DataTable, ModelTable
 from engine.protocol.errors import EngineError, RunBusyError
 from engine.protocol.journal_tail import JournalTail
@@ -89,3 +90,11 @@ def test_a_folder_that_cannot_be_written_is_one_clear_message(run: RunFolder):
     run.engine_log.mkdir()
     with pytest.raises(EngineError, match=r"could not be started: Is a directory: .*engine\.log"):
         start_supervisor(run)
+
+
+def test_places_of_modules_mean_the_same_from_the_runs_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f".{os.pathsep}/somewhere")
+    assert launch._environment()["PYTHONPATH"] == f"{tmp_path}{os.pathsep}/somewhere"
+    monkeypatch.delenv("PYTHONPATH")
+    assert "PYTHONPATH" not in launch._environment()

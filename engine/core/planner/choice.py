@@ -36,7 +36,10 @@ AS_MUCH = 0.95
 """A plan that needs this share of what ran out of memory is taken to run out as well."""
 
 PLAIN = "plain"
-_FORCED = {"plan": ("checkpointing", "mirror", "compile", "graph", "attention", "adapters"), "train": ("row_tokens",)}
+_FORCED = {
+    "plan": ("checkpointing", "mirror", "compile", "graph", "attention", "adapters", "margin"),
+    "train": ("row_tokens", "optimizer"),
+}
 
 
 def forced_settings(settings: Config) -> tuple[str, ...]:
@@ -61,13 +64,13 @@ def candidates(
     """Every plan worth a look, fastest first; `refused` says why one may not be taken.
 
     `failed_peaks` are the predicted peaks of plans that ran out of memory. The plan of a CPU, and that of a model whose shape is not
-    known (predicted as 0 s and 0 bytes), is the plain one and is only refused where it has run out already.
+    known (predicted as 0 s and 0 bytes), is the plain one; there is no other, so that it is taken again where it ran out.
 
     Raises: ConfigError where a forced choice cannot be carried out.
     """
+    refuse_impossible(shape, device.kind, settings)
     if device.kind == "cpu" or shape.unknown:
-        _refuse_forced(shape, device, settings)
-        return (_only_plan(shape, workload, device, settings, failed_peaks),)
+        return (_only_plan(shape, workload, device, settings),)
     planner = _Planner(shape, workload, device, settings, tuple(failed_peaks))
     found = {estimate.plan: estimate for estimate in planner.estimates()}
     return tuple(sorted(found.values(), key=_rank))
@@ -211,9 +214,7 @@ def _peak(
     return max(step, peak_of_reading(shape, plan, read, optimizer=optimizer, element_bytes=width))
 
 
-def _only_plan(
-    shape: ModelShape, workload: Workload, device: DeviceFigures, settings: Config, failed_peaks: Sequence[int]
-) -> PlanEstimate:
+def _only_plan(shape: ModelShape, workload: Workload, device: DeviceFigures, settings: Config) -> PlanEstimate:
     plan = plain_plan(settings)
     if device.kind == "cpu":
         plan = msgspec.structs.replace(plan, mirrored_layers=mirrorable(settings, shape, device)[-1])
@@ -222,20 +223,24 @@ def _only_plan(
     peak = _peak(shape, plan, widest, workload, device, settings)
     step_s = mean_step_seconds(shape, plan, widths, device)
     why = f" ({shape.unknown}: nothing can be predicted)" if shape.unknown else ""
-    refused = "has run out of memory, and there is no other" if failed_peaks and device.kind != "cpu" else ""
-    return PlanEstimate(name=f"{PLAIN}{why}", plan=plan, step_s=step_s, peak_bytes=peak, refused=refused)
+    return PlanEstimate(name=f"{PLAIN}{why}", plan=plan, step_s=step_s, peak_bytes=peak, refused="")
 
 
-def _refuse_forced(shape: ModelShape, device: DeviceFigures, settings: Config) -> None:
-    """Where only the plain plan is left, a forced fast path is an error rather than ignored."""
-    plain = {"checkpointing": "none", "mirror": "none", "compile": "off", "graph": "off", "attention": "masked",
-             "adapters": "float32"}  # fmt: skip
-    why = f"of this model ({shape.unknown})" if shape.unknown else "on a CPU"
-    problems = [
-        f'plan.{key} is {value!r}, and {why} there is the plain plan only; take "auto" or "{only}"'
-        for key, only in plain.items()
-        if (value := getattr(settings.plan, key)) not in ("auto", only)
-    ]
+def refuse_impossible(shape: ModelShape, device_kind: str, settings: Config) -> None:
+    """Raises: ConfigError with every setting that such a device or model cannot carry out, where it would be ignored or fail later."""
+    on_cpu, problems = device_kind == "cpu", []
+    if on_cpu or shape.unknown:
+        why = f"of this model ({shape.unknown})" if shape.unknown else "on a CPU"
+        plain = {"checkpointing": "none", "compile": "off", "graph": "off", "attention": "masked", "adapters": "float32"}
+        # a CPU mirrors as well
+        plain |= {} if on_cpu and shape.quantized and not shape.unknown else {"mirror": "none"}
+        problems = [
+            f'plan.{key} is {value!r}, and {why} there is the plain plan only; take "auto" or "{only}"'
+            for key, only in plain.items()
+            if (value := getattr(settings.plan, key)) not in ("auto", only)
+        ]
+    if on_cpu and settings.train.optimizer == "paged_adamw_8bit":
+        problems.append("train.optimizer is 'paged_adamw_8bit', which needs a GPU; set it to 'adamw'")
     if problems:
         raise ConfigError(*problems)
 

@@ -44,7 +44,7 @@ def mirrorable(settings: Config, shape: ModelShape, device: DeviceFigures) -> ra
     asked = settings.plan.mirror
     if device.kind == "cpu" and asked == "auto":
         return range(mirrored := mirrored_on_host(shape, device), mirrored + 1)
-    if asked in ("auto", "none") or device.kind == "cpu" or shape.unknown:
+    if asked in ("auto", "none") or shape.unknown or (device.kind == "cpu" and not shape.quantized):
         possible = shape.quantized and asked == "auto" and element_bytes(settings, device) == BF16_BYTES
         return range(shape.layers + 1) if possible and not shape.unknown else range(1)
     number = shape.layers if asked == "full" else int(asked)

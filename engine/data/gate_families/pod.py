@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.core.planner import COPY_ROOM, ModelShape, quantised_copy_bytes, run_bytes
+from engine.core.planner import COPY_ROOM, ModelShape, quantised_copy_bytes, refuse_impossible, run_bytes
 from engine.data.driver import DriverGpu, driver_gpus
 from engine.data.inputs import Inputs
 from engine.data.model_folder import read_model_config
@@ -46,11 +46,13 @@ def pod(inputs: Inputs) -> GateResult:
         place, threshold = _look_at_gpu(inputs, gpus[0], looked)
     elif on_gpu:
         looked.faults.append('engine.device is "cuda" but the driver shows no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES')
+    impossible = [] if on_gpu else _impossible_on_cpu(inputs)
+    looked.faults += impossible
     if on_gpu and (lost := warning(root)):  # quantised weights and compiled kernels are kept below it too
         looked.notes.append(f"{root} is {lost}")
     well = [] if looked.faults or looked.unknown else [f"output and caches go to {root}, which is writable and has room"]
     return inputs.draft.result(
-        "pod", "hard" if on_gpu else "advisory", looked.status, "; ".join([*looked.faults, *looked.unknown, *well, *looked.notes]),
+        "pod", "hard" if on_gpu or impossible else "advisory", looked.status, "; ".join([*looked.faults, *looked.unknown, *well, *looked.notes]),
         measured=f"{place}, disk {disk} free", threshold=f"{threshold}disk ≥ {_gib(needed_bytes(inputs))}, writable",
     )  # fmt: skip
 
@@ -111,6 +113,18 @@ def _look_at_memory(inputs: Inputs, looked: _Looked) -> str:
     looked.faults += _shortages(plan)
     least = min(estimate.peak_bytes for estimate in plan.plans)
     return f"GPU memory ≥ {_gib(max(least, plan.evaluation.decoding.peak_bytes))}, "
+
+
+def _impossible_on_cpu(inputs: Inputs) -> list[str]:
+    """Settings that would fail when training begins, after the base arm."""
+    try:
+        refuse_impossible(ModelShape.of_run(read_model_config(inputs.config.model.path), inputs.config), "cpu", inputs.config)
+    except ConfigError as error:
+        return list(error.problems)
+    except ModelError:
+        # the model's own gate tells it
+        return []
+    return []
 
 
 def _shortages(plan: RunPlan) -> Iterator[str]:
