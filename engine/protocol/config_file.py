@@ -297,14 +297,15 @@ def _plan_checks(config: Config) -> Iterator[tuple[str, str]]:
     """Forced fast paths that nothing on the chosen device or in the chosen arithmetic can carry out."""
     plain = {"checkpointing": "none", "mirror": "none", "compile": "off", "graph": "off", "attention": "masked",
              "adapters": "float32"}  # fmt: skip
-    forced = {key: value for key, only in plain.items() if (value := getattr(config.plan, key)) not in ("auto", only)}
+    forced = {key: value for key, only in plain.items() if (value := getattr(config.plan, key)) not in ("auto", only, 0)}
     needs_bf16 = ("mirror", "graph", "adapters")
     for key, value in forced.items():
         said = f"plan.{key} is {_toml(value)}"
-        if config.engine.device == "cpu":
-            yield key, f'{said} with engine.device "cpu", which has the plain plan only; take "auto" or {_toml(plain[key])}'
-        elif key == "mirror" and config.model.quantization == "none":
+        if key == "mirror" and config.model.quantization == "none":
             yield key, f'{said} with model.quantization "none": there is nothing to mirror; take "auto" or "none"'
+        elif config.engine.device == "cpu":
+            if key != "mirror":  # a CPU mirrors in its own arithmetic
+                yield key, f'{said} with engine.device "cpu", which has the plain plan only; take "auto" or {_toml(plain[key])}'
         elif key in needs_bf16 and config.model.compute_dtype == "float32":
             yield key, f'{said} with model.compute_dtype "float32"; it needs bfloat16, take "auto" or {_toml(plain[key])}'
 

@@ -244,13 +244,15 @@ def neighbour(out: Path, shape: str) -> None:
 
     run.await_event(step(20))
     taken = torch.empty(4 * 2**30, dtype=torch.uint8, device="cuda")
-    told = run.await_event(lambda event: event["type"] == "StepTrained" and (event["memory"]["others_bytes"] or 0) > 4 * 2**30)
+    told = run.await_event(
+        lambda event: event["type"] == "StepTrained" and (event["memory"].get("others_bytes") or 0) > 4 * 2**30
+    )
     at = told["step"] if told else None
     report(part="neighbour", taken_gib=4.0, seen_at_step=at, memory=told and told["memory"])
     del taken
     torch.cuda.empty_cache()
     status = run.finish()
-    others = [gib(event["memory"]["others_bytes"] or 0) for event in run.events("StepTrained")]
+    others = [gib(event["memory"].get("others_bytes") or 0) for event in run.events("StepTrained")]
     report(part="neighbour", status=status, others_gib=others)
 
 
