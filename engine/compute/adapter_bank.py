@@ -93,6 +93,10 @@ class AdapterBank:
         flat = host_copy(self.master)
         return {name: _view(flat, offset, shape) for name, offset, shape in self._slots}
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by the same names."""
+        return {name: tuple(shape) for name, _, shape in self._slots}
+
     def gradients(self) -> dict[str, torch.Tensor]:
         """Views of the fp32 gradients by the same names."""
         assert self.master.grad is not None

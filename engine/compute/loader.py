@@ -33,7 +33,7 @@ from engine.compute.memory import memory_now
 from engine.compute.provenance import HashesUnderWay, git_sha, hashing, source_sha256
 from engine.compute.quantized_cache import LEAST_BYTES, cached_weights, copied_files, damage, has_copies, keep_quantized
 from engine.compute.sentinels import run_sentinels
-from engine.core.out_of_memory import is_out_of_memory
+from engine.core.out_of_memory import is_device_error, is_out_of_memory
 from engine.core.planner import ModelShape, run_bytes
 from engine.core.prompt import prompt_text
 from engine.data.model_folder import ModelFolder, open_model_folder
@@ -168,7 +168,11 @@ def _run_bytes(model: Any, config: Config) -> int:
 
 def _from_copy(copy: Path, weight_bytes: int, device: torch.device, dtype: torch.dtype, emit: Emit) -> Any:
     """The model from its quantised copy. Raises: ModelError where that is not what was written."""
-    with hashing(copied_files(copy)) as hashes:
+    try:
+        paths = copied_files(copy)
+    except OSError as error:
+        raise ModelError(f"{copy}: cannot be read ({error.strerror})") from error
+    with hashing(paths) as hashes:
         model = _from_folder(copy, weight_bytes, device, dtype, emit)
         if found := damage(copy, hashes.result()):
             raise ModelError(f"{copy}: {found}")
@@ -183,7 +187,7 @@ def _from_folder(path: Path, weight_bytes: int, device: torch.device, dtype: tor
                 local_files_only=True, trust_remote_code=False, output_loading_info=True, **wanted,
             )  # fmt: skip
     except _UNLOADABLE as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_device_error(error):
             raise
         raise ModelError(_unloadable(path, _first_line(error))) from error
     # what is missing is drawn at random, without a word

@@ -345,9 +345,8 @@ class Trainer:
 
     def _fits(self, found: Checkpoint) -> None:
         """Raises: ValueError where this training cannot take it up, whatever its hashes say."""
-        wanted = {name: tensor.shape for name, tensor in self._bank.tensors().items()}
         for adapter in (found.adapter, found.best):
-            if adapter is not None and {name: tensor.shape for name, tensor in adapter.items()} != wanted:
+            if adapter is not None and {name: tuple(tensor.shape) for name, tensor in adapter.items()} != self._bank.shapes():
                 raise ValueError("its adapter is of another model or rank")
         groups = [len(group["params"]) for group in found.optimizer["param_groups"]]
         if groups != [len(group["params"]) for group in self._optimizer.param_groups]:

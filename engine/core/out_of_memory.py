@@ -10,6 +10,13 @@ from engine.protocol.errors import SluiceError
 
 _DEVICE_ERRORS = frozenset({"AcceleratorError", "RuntimeError"})
 _TEXT = re.compile(r"\bout of memory\b|\b(CU|HIP|ROC)(BLAS|BLASLT|DNN|SOLVER|SPARSE)_STATUS_ALLOC_FAILED\b", re.IGNORECASE)
+_DEVICE_TEXT = re.compile(r"\b(CUDA|HIP) error\b|\b(CU|HIP|ROC)(BLAS|BLASLT|DNN|SOLVER|SPARSE)_STATUS_", re.IGNORECASE)
+
+
+def is_device_error(error: BaseException) -> bool:
+    """True where the GPU or its driver failed, so that nothing is said about what it was working on."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return "AcceleratorError" in names or ("RuntimeError" in names and _DEVICE_TEXT.search(str(error)) is not None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

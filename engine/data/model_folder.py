@@ -72,6 +72,11 @@ def examine_model_folder(path: Path, name: str) -> tuple[ModelFolder, list[str]]
     weights = _weights(path, problems)
     _check_code(path, config, problems)
     _check_quantized(path, config, problems)
+    if (path / "adapter_config.json").is_file():
+        # the libraries would put it on the model unasked
+        problems.append(
+            f"{path}: holds an adapter (adapter_config.json), expected a base model alone; move the adapter's files to another folder"
+        )
     if not any((path / file).is_file() for file in _TOKENIZERS):
         problems.append(f"{path}: no tokenizer ({', '.join(_TOKENIZERS)}); copy it from the model's snapshot")
     files = sorted({*weights, *path.glob("*.index.json"), *(path / file for file in _BESIDES if (path / file).is_file())})

@@ -308,3 +308,17 @@ def test_a_model_that_goes_away_is_told(config_of: Callable[..., Config], copied
     monkeypatch.setattr(loader, "load_tokenizer", then_gone)
     with pytest.raises(ModelError, match="the folder is gone; put the model back"):
         load_clean_model(config_of(model=copied), emit=lambda _: None)
+
+
+def test_an_adapter_in_the_models_folder_is_refused(copied: Path) -> None:
+    (copied / "adapter_config.json").write_text("{}")
+    assert f"{copied}: holds an adapter (adapter_config.json)" in refusal(copied)
+
+
+def test_a_device_that_fails_says_nothing_of_the_model(config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(loader.AutoModelForCausalLM, "from_pretrained", failed)
+    with pytest.raises(RuntimeError, match="unspecified launch failure"):
+        load_clean_model(config_of(), emit=lambda _: None)

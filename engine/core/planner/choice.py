@@ -237,7 +237,7 @@ def refuse_impossible(shape: ModelShape, device_kind: str, settings: Config) -> 
         problems = [
             f'plan.{key} is {value!r}, and {why} there is the plain plan only; take "auto" or "{only}"'
             for key, only in plain.items()
-            if (value := getattr(settings.plan, key)) not in ("auto", only)
+            if (value := getattr(settings.plan, key)) not in ("auto", only, 0)
         ]
     if on_cpu and settings.train.optimizer == "paged_adamw_8bit":
         problems.append("train.optimizer is 'paged_adamw_8bit', which needs a GPU; set it to 'adamw'")
