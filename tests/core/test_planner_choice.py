@@ -184,6 +184,7 @@ def test_a_model_of_unknown_shape_has_the_plain_plan_only() -> None:
     shape = ModelShape.from_config(CONFIG | {"model_type": "mamba"}, quantized=True, lora_rank=16, lora_targets=LINEAR_LAYERS)
     (only,) = candidates(shape, WORK, card(139), Config())
     assert choose([only]).plan == ComputePlan(row_tokens=1024) and "mamba" in only.name
+    assert candidates(shape, WORK, card(139), Config(plan=PlanTable(mirror=0))) == (only,)
 
 
 def test_other_cards_and_other_arithmetic_have_no_mirror_or_graph() -> None:
